@@ -1,7 +1,7 @@
 """Pages looked at in a real browser: headless Chromium opens a copy that reports on itself.
 
 Each check is a function of the page as it stands in the browser. The copy is set in a frame of a phone's width, since a
-headless window may not be that narrow, and what the page says of itself is read from the DOM that Chromium prints.
+headless window may not be that narrow, and the page's report on itself is read from the DOM that Chromium prints.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ SMALLEST_TEXT = 8.95
 LEAST_CONTRAST = 4.5
 """Of text on paper, as WCAG 2.1 asks."""
 
-# Runs before anything else of the page, to hear its errors, and again when all is loaded.
+# Runs before anything else of the page, to catch its errors, and again when all is loaded.
 PROBE = """<script>
 const complaints = [];
-const told = element => element.outerHTML.slice(0, 80);
-addEventListener("error", event => complaints.push(event.message || "not loaded: " + told(event.target)), true);
+const outline = element => element.outerHTML.slice(0, 80);
+addEventListener("error", event => complaints.push(event.message || "not loaded: " + outline(event.target)), true);
 const say = console.error;
 console.error = (...words) => { complaints.push(words.join(" ")); say(...words); };
 addEventListener("load", async () => {
@@ -54,9 +54,9 @@ addEventListener("load", async () => {
   }
   const found = {
     width: innerWidth, scrolls: document.documentElement.scrollWidth,
-    images: [...document.images].map(image => [told(image), image.naturalWidth]),
-    drawings: [...document.querySelectorAll("svg")].map(svg => [told(svg), ...box(svg)]),
-    sounds: [...document.querySelectorAll("audio")].map(audio => [told(audio), audio.readyState, !!audio.error]),
+    images: [...document.images].map(image => [outline(image), image.naturalWidth]),
+    drawings: [...document.querySelectorAll("svg")].map(svg => [outline(svg), ...box(svg)]),
+    sounds: [...document.querySelectorAll("audio")].map(audio => [outline(audio), audio.readyState, !!audio.error]),
     texts: texts.filter(([size]) => size < SMALLEST), characters: document.body.innerText.length,
     ink: style.color, paper: style.backgroundColor, complaints,
   };
@@ -65,19 +65,19 @@ addEventListener("load", async () => {
 </script>"""
 FRAME = """<!doctype html><meta charset="utf-8"><body style="margin:0">
 <iframe style="border:0;width:{width}px;height:{height}px" srcdoc="{page}"></iframe><script>
-addEventListener("message", event => {{ const told = document.createElement("pre"); told.id = "told";
-  told.textContent = btoa(unescape(encodeURIComponent(event.data))); document.body.append(told); }});
+addEventListener("message", event => {{ const result = document.createElement("pre"); result.id = "result";
+  result.textContent = btoa(unescape(encodeURIComponent(event.data))); document.body.append(result); }});
 </script></body>"""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a browser says of a page.
+    """What a browser reports on a page.
 
     Attributes:
         faults: what is wrong, a line each.
-        ink, paper: colours (red, green, blue) of its text and its ground.
-        found: everything that was asked.
+        ink, paper: colours (red, green, blue) of its text and background.
+        found: every value that was requested.
     """
 
     faults: list[str]
@@ -97,7 +97,7 @@ def chromium() -> str:
 def look(page: Path, folder: Path, *, width: int = PHONE, scheme: Scheme = "light") -> Seen:
     """Open a page and list its faults: sideways scrolling, broken pictures and sounds, tiny text, console messages.
 
-    Any message is a fault: our pages have no scripts that could have something to say.
+    Any message is a fault: our pages have no scripts that print messages.
 
     Args:
         page: the HTML file; it is not changed.
@@ -110,9 +110,9 @@ def look(page: Path, folder: Path, *, width: int = PHONE, scheme: Scheme = "ligh
     assert probed != html, "a page without a head"
     copy = _framed(probed, folder / f"{page.stem}-{width}-{scheme}.html", width, 800)
     shown = _run(copy, folder, scheme, "--virtual-time-budget=10000", "--dump-dom")
-    told = re.search(r'<pre id="told">([^<]+)</pre>', shown.stdout)
-    assert told, f"the page never finished loading: {shown.stderr[-500:]}"
-    found = json.loads(base64.b64decode(unescape(told[1])))
+    result = re.search(r'<pre id="result">([^<]+)</pre>', shown.stdout)
+    assert result, f"the page never finished loading: {shown.stderr[-500:]}"
+    found = json.loads(base64.b64decode(unescape(result[1])))
     console = [line for line in shown.stderr.splitlines() if "CONSOLE" in line and "about:srcdoc" in line]
     return Seen(_faults(found, console), _colour(found["ink"]), _colour(found["paper"]), found)
 
@@ -155,9 +155,9 @@ def _faults(found: dict[str, Any], console: list[str]) -> list[str]:
     faults = []
     if found["scrolls"] > found["width"]:
         faults.append(f"scrolls sideways: {found['scrolls']} px wide in {found['width']}")
-    faults += [f"broken picture: {told}" for told, width in found["images"] if not width]
-    faults += [f"empty drawing: {told}" for told, *box in found["drawings"] if min(box) <= 0]
-    faults += [f"broken sound: {told}" for told, ready, error in found["sounds"] if error or not ready]
+    faults += [f"broken picture: {name}" for name, width in found["images"] if not width]
+    faults += [f"empty drawing: {name}" for name, *box in found["drawings"] if min(box) <= 0]
+    faults += [f"broken sound: {name}" for name, ready, error in found["sounds"] if error or not ready]
     faults += [f"text of {size:.1f} px: {text}" for size, text in found["texts"]]
     if not found["characters"]:
         faults.append("nothing to read")

@@ -1,4 +1,4 @@
-"""What every test stands on: one thread a process, no clock in property tests, real audio where it is at hand."""
+"""Set-up of all tests: one thread per process, no deadline in property tests, real audio if available."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A page used as people use it: headless Chromium over its DevTools protocol, through a pipe.
+"""A page used as a person would use it: headless Chromium over its DevTools protocol, through a pipe.
 
 Where `browser` reads a page's own report, this presses keys, clicks, sets a phone's width and takes pictures.
 """
@@ -28,7 +28,7 @@ class Tab:
     """One tab.
 
     Attributes:
-        complaints: console errors, exceptions that nobody caught, and what was refused or not loaded.
+        complaints: console errors, uncaught exceptions, and resources that were refused or not loaded.
     """
 
     def __init__(self, write: int, read: int) -> None:
@@ -41,7 +41,7 @@ class Tab:
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """One command of the protocol and its answer; events that come meanwhile are looked through for complaints."""
+        """One command of the protocol and its answer; events in between are searched for complaints."""
         self._number += 1
         message = {"id": self._number, "method": method, "params": parameters}
         if self._session:
@@ -98,13 +98,13 @@ class Tab:
         return json.loads(message)
 
     def _look(self, event: dict[str, Any]) -> None:
-        told = event.get("params", {})
+        params = event.get("params", {})
         if event.get("method") == "Runtime.exceptionThrown":
-            self.complaints.append(json.dumps(told["exceptionDetails"]))
-        elif event.get("method") == "Runtime.consoleAPICalled" and told["type"] in ("error", "warning"):
-            self.complaints.append(json.dumps(told["args"]))
-        elif event.get("method") == "Log.entryAdded" and told["entry"]["level"] in ("error", "warning"):
-            self.complaints.append(f"{told['entry']['text']} {told['entry'].get('url', '')[:200]}")
+            self.complaints.append(json.dumps(params["exceptionDetails"]))
+        elif event.get("method") == "Runtime.consoleAPICalled" and params["type"] in ("error", "warning"):
+            self.complaints.append(json.dumps(params["args"]))
+        elif event.get("method") == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning"):
+            self.complaints.append(f"{params['entry']['text']} {params['entry'].get('url', '')[:200]}")
 
 
 @contextmanager

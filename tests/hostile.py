@@ -1,4 +1,4 @@
-"""Names that would do something on a page that does not escape them, and what a page must not hold."""
+"""Names that would inject code into a page that does not escape them, and checks of a page for them."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class _Page(HTMLParser):
 
 
 def shown(html: str) -> str:
-    """The text of a page, of which no name became anything else.
+    """The text of a page, after checking that every name stayed text.
 
     Raises:
-        AssertionError: one did.
+        AssertionError: a name did not.
     """
     page = _Page()
     page.feed(html)

@@ -1,4 +1,4 @@
-"""Sounds inside of larger files, as tests make them: numbered, so that samples tell which one is read."""
+"""Sounds inside of larger files, as tests make them: numbered, so that samples identify which one is read."""
 
 from __future__ import annotations
 

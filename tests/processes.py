@@ -1,4 +1,4 @@
-"""Several processes that share what they gather, played by threads of one."""
+"""Several processes that share what they gather, simulated by threads of one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Benchmarks are not run by tests; but what they import is there."""
+"""Benchmarks are not run by tests; what they import must exist."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SCRIPTS = sorted((Path(__file__).parents[1] / "benchmarks").glob("*.py"))
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
-def test_what_a_benchmark_imports_of_ours_is_there(script: Path) -> None:
+def test_imports_of_the_benchmarks_exist(script: Path) -> None:
     tree = ast.parse(script.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "aasp":

@@ -1,4 +1,4 @@
-"""The examples for clusters are well formed, and know the exit codes."""
+"""The examples for clusters are well formed, and handle the exit codes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import yaml
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-def test_the_slurm_script_is_bash_and_goes_on_after_75() -> None:
+def test_the_slurm_script_is_bash_and_requeues_after_75() -> None:
     script = EXAMPLES / "slurm.sh"
     subprocess.run(["bash", "-n", str(script)], check=True)
     lines = script.read_text().splitlines()

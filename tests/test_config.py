@@ -108,7 +108,7 @@ def test_a_stem_in_place_of_another_has_its_patches() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         (
             {"model.stem.states": "8", "model.stem": "conv"},
@@ -130,10 +130,12 @@ def test_a_stem_in_place_of_another_has_its_patches() -> None:
         ({"model.stem": ""}, "'' is not one of conv, lowpass, aape"),
     ],
 )
-def test_a_field_of_another_kind_is_named_with_the_kinds_that_have_it(settings: dict[str, object], told: str) -> None:
+def test_a_field_of_another_kind_is_named_with_the_kinds_that_have_it(
+    settings: dict[str, object], message: str
+) -> None:
     with pytest.raises(AaspError) as error:
         with_fields(recipes.get("aasp_tiny"), settings)
-    assert told in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -155,8 +157,8 @@ def test_impossible_numbers_are_refused_in_one_line(setting: str) -> None:
     name, _, value = setting.partition("=")
     with pytest.raises(AaspError) as error:
         with_fields(recipes.get("aasp_tiny"), {name: value})
-    told = str(error.value)
-    assert name.rpartition(".")[2] in told and "\n" not in told
+    message = str(error.value)
+    assert name.rpartition(".")[2] in message and "\n" not in message
     with pytest.raises(AaspError):  # and from a file
         tree: dict = {}
         *parents, last = name.split(".")
@@ -213,6 +215,6 @@ def test_settings_of_the_command_line() -> None:
     given = (("a=1", "b.c=2"), ("a=3",))
     assert settings(given, seed=4, steps=None) == {"a": "3", "b.c": "2", "seed": "4"}
     assert settings((("steps=2",),), steps=2) == {"steps": "2"}
-    for wrong, told in [("a", "no value"), ("a=", "no value"), ("=1", "no field"), ("steps=3", "--steps says 2")]:
-        with pytest.raises(AaspError, match=told):
+    for wrong, message in [("a", "no value"), ("a=", "no value"), ("=1", "no field"), ("steps=3", "--steps says 2")]:
+        with pytest.raises(AaspError, match=message):
             settings(((wrong,),), steps=2)

@@ -1,4 +1,4 @@
-"""Devices by name: what is here, and one line for what is not."""
+"""Devices by name: those available, and one line for others."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_names(gpus: None, name: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("gpus", "name", "told"),
+    ("gpus", "name", "message"),
     [
         ((0, False), "gpu", "no such device: gpu; give auto, cpu, cuda, mps, or one of several as in cuda:1"),
         ((0, False), "cuda:x", "no such device: cuda:x"),
@@ -53,7 +53,7 @@ def test_names(gpus: None, name: str, expected: str) -> None:
     ],
     indirect=["gpus"],
 )
-def test_what_is_not_here_is_one_line(gpus: None, name: str, told: str) -> None:
+def test_an_unavailable_device_is_one_line(gpus: None, name: str, message: str) -> None:
     with pytest.raises(AaspError) as error:
         device_of(name)
-    assert str(error.value).startswith(told) and "\n" not in str(error.value)
+    assert str(error.value).startswith(message) and "\n" not in str(error.value)

@@ -1,4 +1,4 @@
-"""What the README, the docs and `aasp --help` tell a reader to type works, and their links lead somewhere."""
+"""What the README, the docs and `aasp --help` show to type works, and their links lead somewhere."""
 
 from __future__ import annotations
 
@@ -93,16 +93,16 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 def test_make_knows_its_targets() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    asked = {
+    targets = {
         target for page in PAGES for target in re.findall(r"(?<=`)make ([a-z-]+)", page.read_text(encoding="utf-8"))
     }
-    asked |= {
+    targets |= {
         line.split()[1]
         for page in PAGES
         for block in blocks(page, "sh")
         for line in block.splitlines()
         if line.startswith("make ")
     }
-    assert {"demo", "test", "docs"} <= asked
-    for target in asked:
+    assert {"demo", "test", "docs"} <= targets
+    for target in targets:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""One torch, the one that was asked for: a dependency must not bring another, in CI's own environment."""
+"""One torch, the requested one: a dependency must not bring another, in CI's own environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The examples run, and find what they claim to look for."""
+"""The examples run, and find what they look for."""
 
 from __future__ import annotations
 

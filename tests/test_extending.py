@@ -1,4 +1,4 @@
-"""The changes that docs/extending.md shows are such that work: each is made to the example, which then trains."""
+"""The changes that docs/extending.md shows work: each is made to the example, which then trains."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def first_step(file: Path) -> tuple[float, set[str]]:
     return loss.item(), trained
 
 
-def test_all_of_them_are_read() -> None:
+def test_the_docs_hold_the_five_changes() -> None:
     assert set(CHANGES) == {"A loss", "A target", "A mask", "A predictor", "A teacher"}
 
 
 @pytest.mark.parametrize("title", CHANGES)
-def test_a_change_is_one_that_works(title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_change_works(title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SCHEMES, "low", SCHEMES["random"])  # and taken out again afterwards
     text = (ROOT / "examples" / "own_method.py").read_text(encoding="utf-8")
     file = tmp_path / f"own_{re.sub(r'[^a-z]', '_', title.lower())}.py"

@@ -89,9 +89,9 @@ def test_a_run_of_before_resumes_exactly(tmp_path: Path, capsys: pytest.CaptureF
     (half / "metrics.jsonl").write_text("".join(logged[:2]))
     (half / "recipe.json").write_text(json.dumps(old(json.loads((half / "recipe.json").read_text()))))
     assert main([*before, str(half)]) == 0
-    said = capsys.readouterr()
-    assert said.err.splitlines() == [f"aasp: warning: --set method.masking: {LINE}"]
-    assert "resuming from" in said.out and "step-00000002" in said.out
+    captured = capsys.readouterr()
+    assert captured.err.splitlines() == [f"aasp: warning: --set method.masking: {LINE}"]
+    assert "resuming from" in captured.out and "step-00000002" in captured.out
     clock = {"seconds", "clips_per_second", "waiting_share"}
     then, now = (
         [{k: v for k, v in one.items() if k not in clock} for one in read_metrics(run)] for run in (whole, half)

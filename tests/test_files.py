@@ -49,7 +49,7 @@ def test_an_interruption_leaves_the_old_file_and_no_other(tmp_path: Path) -> Non
         RuntimeError("I/O error: No space left on device (os error 28)"),
     ],
 )
-def test_a_full_disk_is_told_as_such_whoever_noticed(tmp_path: Path, failure: Exception) -> None:
+def test_a_full_disk_is_reported_as_such_from_any_library(tmp_path: Path, failure: Exception) -> None:
     target = tmp_path / "x.bin"
     with pytest.raises(OSError) as caught, atomic_write(target) as beside:
         beside.write_bytes(b"half")

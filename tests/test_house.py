@@ -1,4 +1,4 @@
-"""The house's own rules, read off the source: who imports whom, what is never used, how long a file may be."""
+"""Our own rules, checked in the source: imports between layers, unsafe calls, the length of files."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_floor_imports_only_from_floors_below() -> None:
     assert {file: imports for file, imports in wrong.items() if imports} == {}
 
 
-def test_no_pickle_in_any_guise() -> None:
+def test_no_pickle_in_any_form() -> None:
     found = {name(path): unsafe(parsed(path), name(path)) for path in MODULES}
     assert {file: lines for file, lines in found.items() if lines} == {}
 
@@ -105,8 +105,8 @@ def test_no_pickle_in_any_guise() -> None:
 def test_a_file_is_one_idea() -> None:
     lines = {name(path): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
     assert {file: count for file, count in lines.items() if count > LONGEST_FILE} == {}
-    told = {name(path): ast.get_docstring(parsed(path)) for path in MODULES if lines[name(path)]}
-    assert [file for file, text in told.items() if not text] == [], "a file says what it is"
+    docstrings = {name(path): ast.get_docstring(parsed(path)) for path in MODULES if lines[name(path)]}
+    assert [file for file, text in docstrings.items() if not text] == [], "a file says what it is"
 
 
 def test_a_method_reads_like_its_paper() -> None:

@@ -16,7 +16,7 @@ from aasp.model.encoder import EncoderConfig
 ROOT = str(Path(__file__).parents[1])
 
 
-def test_what_there_is() -> None:
+def test_hub_entry_points() -> None:
     spec = importlib.util.spec_from_file_location("hubconf", f"{ROOT}/hubconf.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -1,4 +1,4 @@
-"""The lock file holds what constraints.txt says, each package with hashes; what pip-audit finds is told."""
+"""The lock file holds the versions of constraints.txt with hashes; findings of pip-audit are printed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_the_lock_file_is_the_constraints_with_hashes() -> None:
     assert all(re.search(r"--hash=sha256:[0-9a-f]{64}", package) for package in packages)
 
 
-def test_what_the_audit_tells() -> None:
+def test_the_audit_lists_vulnerable_packages() -> None:
     spec = importlib.util.spec_from_file_location("audit", ROOT / ".ci" / "audit.py")
     assert spec is not None and spec.loader is not None
     audit = importlib.util.module_from_spec(spec)

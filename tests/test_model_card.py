@@ -71,7 +71,7 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return model_card.card, folder
 
 
-def test_it_says_what_was_recorded(card: Any) -> None:
+def test_the_card_states_what_was_recorded(card: Any) -> None:
     make, folder = card
     text = make(load(folder / "packaged"), folder / "run", scores(), folder / "sound.csv")
     assert "| command | `aasp pretrain aasp_tiny --data sound.csv --seed 0` |" in text

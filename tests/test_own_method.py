@@ -1,4 +1,4 @@
-"""A method in a file of one's own, outside the package, by the lines that its first comment gives."""
+"""A user-defined method in a file outside the package, by the commands in its first comment."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def numbers(run: Path) -> list[dict[str, float]]:
 
 
 @pytest.mark.slow
-def test_a_method_of_one_s_own_trains_is_killed_goes_on_and_is_used(
+def test_a_user_defined_method_trains_resumes_and_is_used(
     sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole, run = tmp_path / "whole", tmp_path / "run"
@@ -101,7 +101,7 @@ def test_a_method_of_one_s_own_trains_is_killed_goes_on_and_is_used(
 
 
 @pytest.mark.slow
-def test_a_method_with_a_stem_of_one_s_own_goes_the_whole_way(sounds: Path, tmp_path: Path) -> None:
+def test_a_user_defined_method_and_stem_work_in_every_command(sounds: Path, tmp_path: Path) -> None:
     """Each command in a process of its own, which knows the stem by `--plugin` alone."""
     run, stem, source = tmp_path / "run", FILE.with_name("own_stem.py"), str(Path(aasp.__file__).parents[1])
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": source}
@@ -140,7 +140,7 @@ def test_a_method_with_a_stem_of_one_s_own_goes_the_whole_way(sounds: Path, tmp_
 
 
 @pytest.mark.slow
-def test_aasp_starts_from_a_method_of_one_s_own(sounds: Path, tmp_path: Path) -> None:
+def test_aasp_starts_from_a_user_defined_method(sounds: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert main(words(sounds, run, f"{FILE}:recipe", steps=2)) == 0
     initial = read_initial(run)
@@ -153,7 +153,7 @@ def test_aasp_starts_from_a_method_of_one_s_own(sounds: Path, tmp_path: Path) ->
     assert "autoencoder at step 2" in lines[0] and "student and teacher: stem, encoder" in lines[1]
 
 
-def test_a_recipe_of_one_s_own_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_user_defined_recipe_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["recipes", f"{FILE}:recipe"]) == 0
     rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()[1:])
     assert rows["method.kind"] == "own_method:AutoencoderConfig"
@@ -161,7 +161,7 @@ def test_a_recipe_of_one_s_own_is_shown(capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.parametrize(
-    ("recipe", "told"),
+    ("recipe", "expected"),
     [
         ("own_metod.py:recipe", "no such file: own_metod.py"),
         (f"{FILE}:recip", "did you mean 'recipe'?"),
@@ -169,9 +169,9 @@ def test_a_recipe_of_one_s_own_is_shown(capsys: pytest.CaptureFixture[str]) -> N
         ("own_method:", "own_method"),
     ],
 )
-def test_a_recipe_that_is_not_there_is_one_line(
-    recipe: str, told: str, sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_missing_recipe_is_one_line(
+    recipe: str, expected: str, sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["pretrain", recipe, "--data", str(sounds), "--out", str(tmp_path / "run")]) == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1 and told in said and not (tmp_path / "run").exists()
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and expected in message and not (tmp_path / "run").exists()

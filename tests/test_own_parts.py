@@ -1,4 +1,4 @@
-"""Parts of somebody's own: a stem and a front end from a file outside the package; files that name what they like."""
+"""User-defined parts: a stem and a front end from a file outside the package; files that name arbitrary parts."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def pretrain(sounds: Path, run: Path) -> None:
     assert main(["pretrain", f"{EXAMPLE}:own_tiny", *given, "--out", str(run), "--set", *SMALL]) == 0
 
 
-def test_a_stem_and_a_front_end_of_ones_own_are_trained_saved_and_embed(
+def test_user_defined_stem_and_front_end_are_trained_saved_and_embed(
     sounds: Path, tmp_path: Path, unloaded: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -115,8 +115,10 @@ def test_a_stem_and_a_front_end_of_ones_own_are_trained_saved_and_embed(
     capsys.readouterr()
     file = str(sounds / "low" / "00.wav")
     assert main(["embed", run, file, "--out", "x.npz"]) == 2
-    told = capsys.readouterr().err
-    assert "front end 'own_stem:LinearConfig'" in told and "--plugin own_stem" in told and told.count("\n") == 1
+    message = capsys.readouterr().err
+    assert (
+        "front end 'own_stem:LinearConfig'" in message and "--plugin own_stem" in message and message.count("\n") == 1
+    )
     assert "own_stem" not in sys.modules and not (tmp_path / "x.npz").exists()
 
     assert main(["embed", run, file, "--out", "x.npz", *plugin]) == 0
@@ -130,7 +132,7 @@ def test_a_stem_and_a_front_end_of_ones_own_are_trained_saved_and_embed(
 
 
 @pytest.mark.slow
-def test_a_stem_and_a_front_end_of_ones_own_are_probed_tuned_and_examined(
+def test_user_defined_stem_and_front_end_are_probed_tuned_and_examined(
     sounds: Path, tmp_path: Path, unloaded: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -143,14 +145,14 @@ def test_a_stem_and_a_front_end_of_ones_own_are_probed_tuned_and_examined(
     assert main(["predict", "tuned", file, *plugin]) == 0
     few = ["--frequencies", "2", "--stage", "stem"]
     assert main(["alias", "response", run, f"{EXAMPLE}:MomentsConfig", *few, "--out", "lab", *plugin]) == 0
-    told = json.loads(Path("lab/response.json").read_text())
-    assert [one["stage"] for model in told["models"] for one in model["stages"]] == ["stem", "stem"]
+    document = json.loads(Path("lab/response.json").read_text())
+    assert [one["stage"] for model in document["models"] for one in model["stages"]] == ["stem", "stem"]
     assert main(["alias", "kernels", run, file, "--out", "lab", *plugin]) == 0
     short = ["--data", str(sounds), "--clips", "8", "--seconds", "0.55"]
     assert main(["alias", "stability", run, *short, "--out", "lab", *plugin]) == 0
 
 
-def test_a_front_end_of_ones_own_pads_counts_and_keeps_its_precision(unloaded: None) -> None:
+def test_a_user_defined_front_end_pads_counts_and_keeps_its_precision(unloaded: None) -> None:
     own = load_plugin(EXAMPLE)
     front, wave = own.LinearConfig().build(), 0.1 * torch.randn(2, 4_000)
     x, frames = front(wave, torch.tensor([4_000, 1_500]))
@@ -163,7 +165,7 @@ def test_a_front_end_of_ones_own_pads_counts_and_keeps_its_precision(unloaded: N
         front(wave[:, :399])
 
 
-def test_an_attention_of_ones_own_knows_where_tokens_are(
+def test_a_user_defined_attention_gets_token_positions(
     tmp_path: Path, unloaded: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "near.py").write_text(ATTENTION)
@@ -195,7 +197,7 @@ def test_an_attention_of_ones_own_knows_where_tokens_are(
     "kind",
     ["os:system", "subprocess:Popen", "builtins:eval", "evil_module:Thing", "evil_module.py:Thing", "aasp.parts:Parts"],
 )
-def test_a_file_never_makes_us_import_or_run_what_it_names(
+def test_a_file_cannot_cause_an_import(
     part: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = AudioEncoderConfig(stem=ConvConfig(), encoder=EncoderConfig(width=8, depth=1, heads=2))
@@ -212,8 +214,8 @@ def test_a_file_never_makes_us_import_or_run_what_it_names(
     known = set(sys.modules)
     with pytest.raises(AaspError) as error:
         aasp.load(tmp_path / "model")
-    told = str(error.value)
-    assert kind in told and str(file) in told and "\n" not in told
+    message = str(error.value)
+    assert kind in message and str(file) in message and "\n" not in message
     assert main(["embed", str(tmp_path / "model"), "x.wav", "--out", "x.npz"]) == 2
     recipe = to_dict(recipes.get("aasp_tiny")) | {"model": document}
     with pytest.raises(AaspError, match=r"recipe\.json"):
@@ -223,7 +225,7 @@ def test_a_file_never_makes_us_import_or_run_what_it_names(
 
 
 @pytest.mark.parametrize(
-    ("name", "parts", "told"),
+    ("name", "parts", "message"),
     [
         (
             "model.frontend",
@@ -242,15 +244,15 @@ def test_a_file_never_makes_us_import_or_run_what_it_names(
         ),
     ],
 )
-def test_a_name_that_is_nobodys_is_told_with_the_nearest(name: str, parts: object, told: str) -> None:
+def test_an_unknown_name_is_refused_with_the_nearest(name: str, parts: object, message: str) -> None:
     with pytest.raises(AaspError) as error:
-        with_fields(recipes.get("aasp_tiny"), {name: told.split("'")[1]})
-    assert told in str(error.value) and "package.module:Name" in str(error.value)
+        with_fields(recipes.get("aasp_tiny"), {name: message.split("'")[1]})
+    assert message in str(error.value) and "package.module:Name" in str(error.value)
     with pytest.raises(AaspError, match="set the part itself"):
         with_fields(recipes.get("aasp_tiny"), {f"{name}.kind": "other"})
 
 
-def test_documents_and_hashes_from_before_there_was_a_choice_are_what_they_were() -> None:
+def test_older_documents_and_hashes_are_unchanged() -> None:
     torch.manual_seed(0)
     model = AudioEncoder(AudioEncoderConfig(stem=ConvConfig(), encoder=EncoderConfig(8, 1, 2)))
     document = to_dict(model.config)
@@ -293,7 +295,7 @@ class WrongStem(Stem):
 
 
 @pytest.mark.parametrize(
-    ("stem", "told"),
+    ("stem", "message"),
     [
         (WrongStemConfig(), "WrongStemConfig.build gives Elsewhere, which does not derive from aasp.stems"),
         (WrongStemConfig((0, 16), "tokens"), "stem: patch is 0,16; give at least 1 frame"),
@@ -302,16 +304,16 @@ class WrongStem(Stem):
         (WrongStemConfig((16, 16), "views"), "WrongStem sees 48 frames of patches of 16, so that masked ones would"),
     ],
 )
-def test_a_part_that_is_not_what_it_should_be_is_told_in_one_line(stem: WrongStemConfig, told: str) -> None:
+def test_a_part_with_a_wrong_interface_is_one_line(stem: WrongStemConfig, message: str) -> None:
     with pytest.raises(AaspError) as error:
         model = AudioEncoder(AudioEncoderConfig(stem=stem, encoder=EncoderConfig(width=8, depth=1, heads=2)))
         if stem.wrong == "views":
             model.stem.views(torch.zeros(1, 96, 128), torch.tensor([[[0, 3]]]))
         model(torch.zeros(1, 16_000))
-    assert told in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_front_end_that_gives_something_else_than_frames_is_told(unloaded: None) -> None:
+def test_a_front_end_that_gives_no_frames_is_refused(unloaded: None) -> None:
     front = load_plugin(EXAMPLE).LinearConfig().build()
     front.transform = lambda wave, frames: torch.zeros(len(wave), 128, frames)
     with pytest.raises(AaspError, match=r"LinearSpectrogram gives \(128, 98\) for a clip of 98 frames of 128"):

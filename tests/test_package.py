@@ -1,4 +1,4 @@
-"""A newcomer's walk: wheel and sdist are built and installed in a new environment with the newest versions allowed, no
+"""A new user's steps: wheel and sdist are built and installed in a new environment with the newest versions allowed, no
 constraints file, and the tutorial is followed there line by line, from an empty folder and offline but for pip."""
 
 from __future__ import annotations
@@ -85,16 +85,16 @@ def test_the_tutorial_line_by_line(outside: dict[str, str], tmp_path: Path) -> N
     python = Path(outside["PATH"].partition(os.pathsep)[0]) / "python"
     where = "import aasp; print(aasp.__file__)"
     assert str(ROOT) not in run(python, "-c", where, where=tmp_path, env=outside)
-    said = ""
+    output = ""
     for language, text in steps():
         command = shlex.split(text) if language == "sh" else [str(python), "-c", text]
-        said += run(*command, where=tmp_path, env=outside)
-    assert "no problem found" in said
-    same = re.search(r"of the same class for (\d+)%", said)
+        output += run(*command, where=tmp_path, env=outside)
+    assert "no problem found" in output
+    same = re.search(r"of the same class for (\d+)%", output)
     assert same is not None and int(same[1]) > 90
     (record, *_) = json.loads((tmp_path / "classifier/results.json").read_text())["records"]
     assert record["clips"] == 6
-    assert re.search(r"^new.wav\s+cricket \d", said, re.MULTILINE)
+    assert re.search(r"^new.wav\s+cricket \d", output, re.MULTILINE)
     assert (tmp_path / "new.png").stat().st_size > 10_000
     assert (tmp_path / "classifier.onnx").stat().st_size > 1_000_000
 

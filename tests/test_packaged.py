@@ -1,4 +1,4 @@
-"""The model of the package: there, small, used where none is named, offline, with one vector everywhere."""
+"""The packaged model: present, small, the default, offline, with the same vector everywhere."""
 
 from __future__ import annotations
 

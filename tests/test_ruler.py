@@ -1,4 +1,4 @@
-"""The ruler: what is asked of each system, bad input in one line, and a whole run on a set of noisy tones."""
+"""The ruler: the readings of each system, bad input in one line, and a whole run on a set of noisy tones."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_the_untrained_encoder_has_the_models_shape_and_other_weights(folder: Pa
     assert any(not torch.equal(one[name], two[name]) for name in one)
 
 
-def test_fine_tuning_from_what_was_kept(folder: Path, tmp_path: Path) -> None:
+def test_fine_tuning_from_cached_vectors(folder: Path, tmp_path: Path) -> None:
     labelled, seconds = measured(open_labelled(index=folder / "index.csv", label="label", split="split", group="take"))
     found = fine_tuned(
         System("model", str(folder / "model")), labelled, seconds, tmp_path, cut(seconds, 2, 8, 2.0), (1, 5), 12
@@ -121,9 +121,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_told_in_one_line(
-    case: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bad_input_is_one_line(case: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(BENCHMARKS)
     script = __import__("ruler")
     words, message = BAD[case]
@@ -132,15 +130,15 @@ def test_bad_input_is_told_in_one_line(
         words = [word.replace(name, place) for word in words]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["ruler.py", *words])
-    with pytest.raises(SystemExit) as told:
+    with pytest.raises(SystemExit) as error:
         script.main()
-    line = str(told.value)
+    line = str(error.value)
     assert line.startswith("ruler: ") and message in line and "\n" not in line
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
-def test_a_whole_run_on_sets_of_ones_own(folder: Path, tmp_path: Path) -> None:
+def test_a_whole_run_on_user_sets(folder: Path, tmp_path: Path) -> None:
     """Tables on stdout and the same numbers in the file; a second run finds the controls' vectors."""
     index, model = folder / "index.csv", folder / "model"
     words = [sys.executable, str(BENCHMARKS / "ruler.py"), str(model), "--cache", str(tmp_path / "cache")]

@@ -1,4 +1,4 @@
-"""The site's notebooks and pictures run, its index names every page, and the files for newcomers say what is so."""
+"""The site's notebooks and pictures run, its index names every page, and the files for newcomers are correct."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_the_citation_names_this_version_and_the_paper() -> None:
 @pytest.mark.parametrize(
     "form", sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("[!c]*.yml")), ids=lambda path: path.stem
 )
-def test_a_form_can_be_read(form: Path) -> None:
+def test_a_github_form_is_valid(form: Path) -> None:
     content = yaml.safe_load(form.read_text(encoding="utf-8"))
     assert {"name", "description", "body"} <= content.keys()
     assert all(field["type"] in {"markdown", "textarea", "input", "dropdown"} for field in content["body"])

@@ -1,4 +1,4 @@
-"""Tones in a little noise, which tests share: sounds that any model tells apart."""
+"""Tones in a little noise, which tests share: sounds that any model separates."""
 
 from __future__ import annotations
 

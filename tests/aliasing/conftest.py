@@ -37,7 +37,7 @@ def conv_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def sounds(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Noise whose loudness swings at 5, 10 and 20 Hz, of different lengths."""
+    """Noise with amplitude modulation at 5, 10 and 20 Hz, of different lengths."""
     folder, rng, files = tmp_path_factory.mktemp("sounds"), np.random.default_rng(0), []
     for hertz in (5, 10, 20):
         t = np.arange(round((0.6 + hertz / 50) * RATE)) / RATE

@@ -1,4 +1,4 @@
-"""The report joins what parts tell, of whichever were measured; what is broken or old is named in a line."""
+"""The report joins the parts that were measured; a broken or old file is named in one line."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ MADE = {"command": "aasp alias x --out 'a b'", "software": "aasp 1, torch 2"}
 
 @pytest.fixture
 def parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fakes of every part, which tell what they are given."""
+    """Fakes of every part, which show what they are given."""
     for part in report.PARTS:
         module = ModuleType(f"fake_{part}")
-        module.answer = lambda found: f"{found['told']} is so."  # type: ignore[attr-defined]
-        module.section = lambda found, folder: Markup("<h2>{}</h2> {}").format(found["told"], folder.name)  # type: ignore[attr-defined]
+        module.answer = lambda found: f"{found['text']} is so."  # type: ignore[attr-defined]
+        module.section = lambda found, folder: Markup("<h2>{}</h2> {}").format(found["text"], folder.name)  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, module.__name__, module)
         monkeypatch.setitem(report.PARTS, part, module.__name__)
 
@@ -38,7 +38,7 @@ def write(folder: Path, part: str, **values: Any) -> Path:
 
 def test_every_part_in_its_order(parts: None, tmp_path: Path) -> None:
     for part in ("kernels", "ablation", "stability", "response"):
-        write(tmp_path, part, told=f"what {part} <found>")
+        write(tmp_path, part, text=f"what {part} <found>")
     html = report.build(tmp_path)
     order = ["stability", "response", "kernels", "ablation"]
     assert re.findall(r"<h2>what (\w+) &lt;found&gt;</h2>", html) == order
@@ -48,38 +48,38 @@ def test_every_part_in_its_order(parts: None, tmp_path: Path) -> None:
 
 
 def test_some_parts_are_enough(parts: None, tmp_path: Path) -> None:
-    write(tmp_path, "response", told="this")
+    write(tmp_path, "response", text="this")
     assert re.findall(r"<h2>(.*?)</h2>", report.build(tmp_path)) == ["this"]
 
 
 def test_the_footer_has_commands_and_software(parts: None, tmp_path: Path) -> None:
-    write(tmp_path, "response", told="this")
-    write(tmp_path, "kernels", told="that", command="aasp alias kernels <m> " + 400 * "x")
+    write(tmp_path, "response", text="this")
+    write(tmp_path, "kernels", text="that", command="aasp alias kernels <m> " + 400 * "x")
     html = report.build(tmp_path)
     assert "<dt>Response</dt><dd><code>aasp alias x --out &#39;a b&#39;</code></dd>" in html
     assert html.count("aasp 1, torch 2") == 1 and "<dt>Software</dt>" in html
     assert "<summary>all of it</summary>aasp alias kernels &lt;m&gt; xxx" in html
-    write(tmp_path, "kernels", told="that", software={"aasp": "1", "torch": "3"})
+    write(tmp_path, "kernels", text="that", software={"aasp": "1", "torch": "3"})
     html = report.build(tmp_path)
     assert "<dt>Kernels, software</dt><dd>aasp 1, torch 3</dd>" in html and "<dt>Response, software</dt>" in html
 
 
-def test_nothing_there(tmp_path: Path) -> None:
+def test_a_folder_without_results(tmp_path: Path) -> None:
     with pytest.raises(AaspError, match=r"nothing to report: .* holds none of stability.json, response.json"):
         report.build(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"), [("{", "not readable as JSON"), ("[]", "not a JSON object"), ("{}", "measure it again")]
+    ("content", "message"), [("{", "not readable as JSON"), ("[]", "not a JSON object"), ("{}", "measure it again")]
 )
-def test_a_broken_or_older_file_is_named(content: str, told: str, tmp_path: Path) -> None:
+def test_a_broken_or_older_file_is_named(content: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "kernels.json").write_text(content)
     with pytest.raises(AaspError) as caught:
         report.build(tmp_path)
-    assert str(tmp_path / "kernels.json") in str(caught.value) and told in str(caught.value)
+    assert str(tmp_path / "kernels.json") in str(caught.value) and message in str(caught.value)
 
 
-def test_one_that_lacks_its_command(parts: None, tmp_path: Path) -> None:
+def test_a_file_without_its_command_is_refused(parts: None, tmp_path: Path) -> None:
     file = tmp_path / "response.json"
     file.write_text('{"told": "this"}')
     with pytest.raises(AaspError, match=r"response.json: not as this version .* writes it \(KeyError: 'command'\)"):

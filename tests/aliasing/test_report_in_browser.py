@@ -1,4 +1,4 @@
-"""The laboratory's page in a real browser: on a phone and a desk, in light and dark; and that the look finds faults."""
+"""The laboratory's page in a real browser: at phone and desktop width, light and dark; the check finds faults."""
 
 from __future__ import annotations
 
@@ -89,4 +89,4 @@ def faults(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 @pytest.mark.parametrize("fault", BROKEN)
 def test_every_fault_is_found(fault: str, faults: list[str]) -> None:
-    assert any(told.startswith(fault) for told in faults), faults
+    assert any(line.startswith(fault) for line in faults), faults

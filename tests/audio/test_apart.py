@@ -1,4 +1,4 @@
-"""Decoding in a process of its own: the same samples and refusals, and a decoder that hangs or dies costs one file."""
+"""Decoding in a separate process: the same samples and errors, and a decoder that hangs or dies costs one file."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def spoilt(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     apart._pool.end()
 
 
-def test_what_is_decoded_elsewhere(sounds: Path) -> None:
+def test_only_suspect_formats_are_decoded_in_another_process(sounds: Path) -> None:
     names = ["plain.wav", "good.flac", "good.mp3", "cut.flac"]
     assert [apart.is_suspect(str(sounds / name)) for name in names] == [False, True, True, True]
 
@@ -73,9 +73,9 @@ def test_the_refusals_are_those_of_the_same_process(sounds: Path) -> None:
         with pytest.raises(AudioError) as there:
             read(path, **how)
         assert (str(there.value), there.value.path, there.value.reason) == (str(here.value), path, here.value.reason)
-    with pytest.raises(AaspError, match=r"^no such channels: all") as told:
+    with pytest.raises(AaspError, match=r"^no such channels: all") as error:
         read(sounds / "good.flac", channels="all")  # type: ignore[arg-type]
-    assert type(told.value) is AaspError
+    assert type(error.value) is AaspError
 
 
 def test_a_decoder_that_hangs_dies_or_wants_all_memory_costs_one_file(sounds: Path, spoilt: None) -> None:
@@ -107,10 +107,10 @@ def test_a_file_of_no_waveform_is_skipped_by_scan_and_training(tmp_path: Path) -
     assert len(manifest) == 1
 
 
-def test_a_process_that_is_killed_meanwhile_is_replaced(sounds: Path) -> None:
+def test_a_killed_idle_process_is_replaced(sounds: Path) -> None:
     read(sounds / "good.flac")
     for process in list(apart._pool.idle):
-        os.kill(process._child.pid, signal.SIGTERM)  # a scheduler's, meant for whoever asks
+        os.kill(process._child.pid, signal.SIGTERM)  # a scheduler's signal, meant for the parent
     time.sleep(0.05)
     assert all(process._child.poll() is None for process in apart._pool.idle)
     for process in list(apart._pool.idle):
@@ -118,7 +118,7 @@ def test_a_process_that_is_killed_meanwhile_is_replaced(sounds: Path) -> None:
     assert len(read(sounds / "good.flac")) == 16_000
 
 
-def test_no_process_outlives_whoever_asked(sounds: Path) -> None:
+def test_no_decoder_outlives_its_parent(sounds: Path) -> None:
     import subprocess
     import sys
 
@@ -143,7 +143,7 @@ os.kill(os.getpid(), 9)
     raise AssertionError("it is still there")
 
 
-def test_a_fork_has_processes_of_its_own(sounds: Path) -> None:
+def test_a_fork_has_its_own_processes(sounds: Path) -> None:
     read(sounds / "good.flac")
     ours = apart._pool
     child = os.fork()

@@ -1,4 +1,4 @@
-"""What is done to waveforms while training: gain, roll, noise; and nothing beyond a clip's end."""
+"""Waveform augmentation in training: gain, roll, noise; and nothing beyond a clip's end."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_roll_further_than_the_clip_is_long_goes_round() -> None:
     assert len({tuple(row.tolist()) for row in rolled}) == 5
 
 
-def test_noise_has_the_ratio_asked_for_and_ends_with_the_clip() -> None:
+def test_noise_has_the_requested_ratio_and_ends_with_the_clip() -> None:
     torch.manual_seed(0)
     lengths = torch.tensor([4_000, 8_000] * 100)
     valid = torch.arange(8_000) < lengths[:, None]

@@ -17,7 +17,7 @@ from bench.oracle import judged
 from bench.workshop import Unavailable, Workshop
 
 ALL = list(cases())
-# So many of each shelf need no program at all.
+# The number of each family that needs no program at all.
 FEWEST_WITHOUT_TOOLS = {"uncompressed": 90, "mp3": 1, "ogg_flac": 8, "containers": 1, "neighbours": 25}
 
 
@@ -34,7 +34,7 @@ def test_no_two_files_are_the_same() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", ALL, ids=lambda case: f"{case.family}-{ascii(case.name)[1:-1]}")
-def test_a_file_is_read_right_or_refused_rightly(
+def test_a_file_is_read_correctly_or_refused_for_the_right_reason(
     case: Case, workshop: Workshop, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     if shutil.which("ffmpeg") is None:
@@ -51,7 +51,7 @@ def test_a_file_is_read_right_or_refused_rightly(
 
 
 @pytest.mark.parametrize("shelf", FEWEST_WITHOUT_TOOLS)
-def test_files_that_python_alone_makes(shelf: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_files_made_by_python_alone(shelf: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     workshop = Workshop(tmp_path / "workshop", tools=False)
     tried, wrong = 0, []
     for case in SHELVES[shelf]():

@@ -1,4 +1,4 @@
-"""What becomes of several channels, and that a mean that is next to nothing is told."""
+"""How several channels become one, and the warning if they cancel."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_sound_in_one_of_many_channels_is_not_lost(channels: int, tmp_path: Pa
         assert str(tmp_path / f"{place}.wav") not in cancelled()
 
 
-def test_surround_is_weighed_as_its_standard_does(tmp_path: Path) -> None:
+def test_surround_is_downmixed_by_the_standard_weights(tmp_path: Path) -> None:
     frames = noise(6)
     expected = frames @ np.array([0.5, 0.5, 0.70711, 0.35355, 0.35355, 0.35355])
     np.testing.assert_allclose(read(write(tmp_path / "a.wav", frames)), expected, atol=1e-5)
@@ -71,19 +71,19 @@ def test_the_loudest_channel_is_that_of_the_whole_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("choice", ["middle", "", "0", "-1", "1.5", 0, -2, True, 1.5, None])
-def test_a_choice_that_is_none(choice: object) -> None:
+def test_an_unknown_choice_is_refused(choice: object) -> None:
     with pytest.raises(AaspError, match="no such channels"):
         checked(choice)  # type: ignore[arg-type]
 
 
-def test_a_channel_that_the_file_has_not(tmp_path: Path) -> None:
+def test_a_missing_channel_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.wav", noise(2))
     with pytest.raises(AudioError, match=r"a\.wav: has no channel 3, only 2"):
         read(path, channels=3)
 
 
 @pytest.mark.parametrize("decibels", [np.inf, 40.0, 26.0])
-def test_channels_that_cancel_are_told_once_and_counted(
+def test_channels_that_cancel_are_reported_once_and_counted(
     decibels: float, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     left = noise(1)[:, 0]
@@ -102,7 +102,7 @@ def test_channels_that_cancel_are_told_once_and_counted(
 
 
 @pytest.mark.parametrize("kind", ["silence", "uncorrelated", "one side only", "10 dB", "mono"])
-def test_channels_that_do_not_cancel_are_not_told(kind: str, tmp_path: Path) -> None:
+def test_channels_that_do_not_cancel_are_not_reported(kind: str, tmp_path: Path) -> None:
     frames = noise(2)
     if kind == "silence":
         frames[:] = 0

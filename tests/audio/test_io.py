@@ -84,7 +84,7 @@ def test_a_window_is_the_slice_of_the_whole(sound: Path, rate: int | None, start
     assert np.abs(part - expected).max() <= tolerance
 
 
-def test_a_window_within_a_file_has_exactly_the_samples_asked_for(sound: Path) -> None:
+def test_a_window_within_a_file_has_exactly_the_requested_samples(sound: Path) -> None:
     for start in np.linspace(0, 1.0, 7):
         assert len(read(sound, start=float(start), seconds=0.4321)) == round(0.4321 * 16_000)
 
@@ -111,7 +111,7 @@ def test_extensions_are_those_of_the_formats() -> None:
 
 
 def check(path: Path, reason: str, *, probed: bool = True) -> None:
-    """`read`, and `probe` where a header tells, refuse the file in one line that names it, the reason, a remedy."""
+    """`read`, and `probe` where the header shows it, refuse the file in one line with name, reason and remedy."""
     for refused in [read, probe] if probed else [read]:
         with pytest.raises(AudioError) as caught:
             refused(path)
@@ -232,6 +232,6 @@ def test_a_window_outside_the_file(wav: Path) -> None:
 
 
 @pytest.mark.parametrize("window", [{"rate": 0}, {"rate": -1}, {"start": -0.1}, {"seconds": 0.0}])
-def test_a_window_that_cannot_be(wav: Path, window: dict[str, float]) -> None:
+def test_an_impossible_window_is_refused(wav: Path, window: dict[str, float]) -> None:
     with pytest.raises(AaspError, match="no such window"):
         read(wav, **window)  # type: ignore[arg-type]

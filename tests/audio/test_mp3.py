@@ -18,7 +18,7 @@ RATE = 44_100
 
 
 def encoded(wave: np.ndarray, rate: int = RATE, *, variable: bool) -> bytes:
-    """Frames without the Xing or Info header that says how many there are."""
+    """Frames without the Xing or Info header that states their number."""
     file = io.BytesIO()
     mode = "VARIABLE" if variable else "CONSTANT"
     soundfile.write(file, wave, rate, format="MP3", bitrate_mode=mode, compression_level=0.3)
@@ -52,7 +52,7 @@ def test_variable_bitrate_without_a_count_is_read_to_its_end(
 
 @pytest.mark.parametrize("kilobytes", [0, 4, 20, 100, 500])
 @pytest.mark.parametrize("version", [2, 3, 4])
-def test_a_cover_picture_takes_no_sound_away(kilobytes: int, version: int, tmp_path: Path) -> None:
+def test_a_cover_picture_loses_no_sound(kilobytes: int, version: int, tmp_path: Path) -> None:
     content = encoded(0.1 * np.random.default_rng(0).standard_normal(2 * RATE), variable=False)
     (tmp_path / "bare.mp3").write_bytes(content)
     (tmp_path / "tagged.mp3").write_bytes((id3(1000 * kilobytes, version) if kilobytes else b"") + content)
@@ -68,7 +68,7 @@ def test_a_change_of_channels_is_seen_by_probe(tmp_path: Path) -> None:
         probe(tmp_path / "x.mp3")
 
 
-def test_no_remedy_says_to_delete_what_holds_sound() -> None:
+def test_no_remedy_deletes_a_file_with_sound() -> None:
     folder = Path(__file__).parents[2] / "src" / "aasp" / "audio"
     advice = re.compile(r"\b(delete|remove)\b")
     lines = [line.strip() for path in folder.glob("*.py") for line in path.read_text(encoding="utf-8").splitlines()]

@@ -38,7 +38,7 @@ def check(folder: Path, paths: list[Path]) -> None:
     found, written = reports(paths)
     wrong = [report for report in found if report.status not in ("read", "refused", "unlike")]
     assert wrong == []
-    assert [line for line in written.splitlines() if "channels cancel" not in line] == []  # which is ours to say
+    assert [line for line in written.splitlines() if "channels cancel" not in line] == []  # that line is ours
     assert max(report.seconds for report in found) < LIMIT_SECONDS
     counts = Counter(report.status for report in found)
     assert counts["read"] > 0.2 * len(paths) and counts["refused"] > 0.2 * len(paths)
@@ -57,13 +57,13 @@ def check(folder: Path, paths: list[Path]) -> None:
 
 
 @pytest.mark.slow
-def test_two_thousand_spoilt_files(tmp_path: Path) -> None:
+def test_two_thousand_damaged_files(tmp_path: Path) -> None:
     folder = tmp_path / "spoilt"
     folder.mkdir()
     check(folder, mutations(Workshop(tmp_path / "workshop"), folder, 2_000))
 
 
-def test_spoilt_files_that_python_alone_makes(tmp_path: Path) -> None:
+def test_damaged_files_made_by_python_alone(tmp_path: Path) -> None:
     folder = tmp_path / "spoilt"
     folder.mkdir()
     check(folder, mutations(Workshop(tmp_path / "workshop", tools=False), folder, 150, seed=1))
@@ -83,7 +83,7 @@ def test_the_check_sees_a_hang_and_a_crash(what: str, tmp_path: Path, monkeypatc
 
 
 def test_a_file_that_turns_out_bad_is_named_where_it_is_used(tmp_path: Path) -> None:
-    """What a scan could not see is no silent loss: the pipeline lists the file and its reason."""
+    """What a scan could not see is still reported: the pipeline lists the file and its reason."""
     import soundfile
 
     from aasp.datasets.manifest import scan

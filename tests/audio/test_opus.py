@@ -1,4 +1,4 @@
-"""Opus packets counted from pages alone are those that demuxing counts; what pages can't tell is left to it."""
+"""Opus packets counted from pages alone agree with demuxing; what pages don't show is left to demuxing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def counted(path: Path) -> opus.Packets | None:
 
 
 @pytest.mark.parametrize(("rate", "channels", "seconds"), [(16_000, 1, 3.21), (48_000, 2, 1.5), (8_000, 1, 0.03)])
-def test_pages_tell_what_demuxing_does(
+def test_pages_give_the_same_counts_as_demuxing(
     rate: int, channels: int, seconds: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(tmp_path / "a.opus", rate, channels, seconds)

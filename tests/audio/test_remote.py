@@ -103,22 +103,22 @@ def test_file_urls_are_paths(tmp_path: Path) -> None:
     assert manifest.paths[0].startswith(f"{tmp_path}/a b.tar#512+")
 
 
-def test_what_was_read_is_not_fetched_again(store: MemoryFileSystem, cache: Path, monkeypatch: Any) -> None:
+def test_a_cached_file_is_not_fetched_again(store: MemoryFileSystem, cache: Path, monkeypatch: Any) -> None:
     store.pipe("/s/a.flac", flac(1))
-    asked: list[str] = []
+    requests: list[str] = []
     cat = MemoryFileSystem.cat_file
     monkeypatch.setattr(
-        MemoryFileSystem, "cat_file", lambda self, path, **at: asked.append(path) or cat(self, path, **at)
+        MemoryFileSystem, "cat_file", lambda self, path, **at: requests.append(path) or cat(self, path, **at)
     )
     for _ in range(3):
         read("memory://s/a.flac", rate=RATE)
-    assert len(asked) == 1 and held(cache) == len(flac(1))
+    assert len(requests) == 1 and held(cache) == len(flac(1))
     remote.facts.cache_clear()
     store.pipe("/s/a.flac", flac(2))
     np.testing.assert_array_equal(np.round(read("memory://s/a.flac", rate=RATE) * 32768), wave_of(2))
 
 
-def test_the_cache_is_limited_and_drops_what_was_used_longest_ago(
+def test_the_cache_is_limited_and_drops_the_least_recently_used(
     store: MemoryFileSystem, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     size, limit = 1000, 10_000
@@ -129,7 +129,7 @@ def test_the_cache_is_limited_and_drops_what_was_used_longest_ago(
         for name in (str(number), "often"):
             with kept.kept(f"memory://s/{name}") as file:
                 assert len(Path(file).read_bytes()) == size
-            time.sleep(0.002)  # times of use tell one from another
+            time.sleep(0.002)  # times of use differ
         assert held(cache) <= limit
     store.rm("/s/often")
     store.rm("/s/39")
@@ -199,7 +199,7 @@ def test_several_processes_share_a_cache(cache: Path) -> None:
 
 
 class Failing(MemoryFileSystem):
-    """A store that fails as it is set to."""
+    """A store that fails as configured."""
 
     protocol = "failing"
     cachable = False
@@ -217,7 +217,7 @@ class Failing(MemoryFileSystem):
 
 
 class NoCredentialsError(Exception):
-    """As botocore's."""
+    """An error shaped like botocore's."""
 
 
 @pytest.fixture
@@ -228,7 +228,7 @@ def failing() -> list[Any]:
 
 
 @pytest.mark.parametrize("transient", [TimeoutError("read"), ConnectionResetError(104, "reset"), b"da", OSError("503")])
-def test_what_may_pass_is_tried_again(failing: list[Any], transient: Any) -> None:
+def test_transient_errors_are_retried(failing: list[Any], transient: Any) -> None:
     failing += [transient] * 3
     with kept.kept("failing://b/k") as file:
         assert Path(file).read_bytes() == b"data"
@@ -237,24 +237,24 @@ def test_what_may_pass_is_tried_again(failing: list[Any], transient: Any) -> Non
     failing += [transient] * 4
     with pytest.raises(AaspError) as caught, kept.kept("failing://b/other"):
         pass
-    told = str(caught.value)
-    assert told.startswith("failing://b/other: can't be read after 4 tries (") and "\n" not in told
+    message = str(caught.value)
+    assert message.startswith("failing://b/other: can't be read after 4 tries (") and "\n" not in message
     assert not isinstance(caught.value, AudioError), "an epoch goes not on without what a network holds back"
 
 
 @pytest.mark.parametrize(
-    ("failure", "told"),
+    ("failure", "message"),
     [
         (FileNotFoundError(), "failing://b/k: no such object in its store; check its name"),
         (PermissionError("Forbidden"), "failing://b/k: no access (PermissionError: Forbidden); check the store's"),
         (NoCredentialsError("Unable to locate"), "no access (NoCredentialsError: Unable to locate); check the store's"),
     ],
 )
-def test_what_does_not_pass_is_not_tried_again(failing: list[Any], failure: Exception, told: str) -> None:
+def test_permanent_errors_are_raised_after_the_retries(failing: list[Any], failure: Exception, message: str) -> None:
     failing += [failure] * 4
     with pytest.raises(AaspError) as caught, kept.kept("failing://b/k"):
         pass
-    assert told in str(caught.value) and len(failing) == 3
+    assert message in str(caught.value) and len(failing) == 3
 
 
 def test_a_store_without_its_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -317,8 +317,8 @@ def test_s3_without_credentials_and_without_a_server(
     fsspec.filesystem("s3").clear_instance_cache()
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     assert main(["stats", f"{s3}/set.csv"]) == 2
-    told = capsys.readouterr().err
-    assert "s3://bucket/set.csv: can't be read after 4 tries (" in told and told.count("\n") == 1
+    message = capsys.readouterr().err
+    assert "s3://bucket/set.csv: can't be read after 4 tries (" in message and message.count("\n") == 1
     fsspec.filesystem("s3").clear_instance_cache()
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)

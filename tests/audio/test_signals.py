@@ -1,4 +1,4 @@
-"""The generated signals have the modulation rate, carrier and level they are asked for."""
+"""The generated signals have the modulation rate, carrier and level that were requested."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_fm_noise_moves_its_band(rate):
 
 
 @pytest.mark.parametrize("rate", RATES)
-def test_chirp_begins_anew_at_its_rate(rate):
+def test_chirp_restarts_at_its_rate(rate):
     wave = signals.chirp(SECONDS, start=500, stop=4000, rate=rate)
     assert strongest(np.clip(pitch(wave), 0, 8000)) == pytest.approx(rate, abs=0.01)
 
@@ -107,7 +107,7 @@ def test_same_seed_same_noise():
     assert (one == two).all() and (one != other).any()
 
 
-def test_what_would_alias_is_refused():
+def test_signals_that_would_alias_are_refused():
     with pytest.raises(AssertionError, match="8000"):
         signals.am_tone(0.1, carrier=8000, rate=4)
     with pytest.raises(AssertionError, match="deviation"):

@@ -67,7 +67,7 @@ def test_a_mixture_is_scaled_turned_about_and_added(noise) -> None:
 
 
 @pytest.mark.parametrize("offset", [1.0, 2.25, -0.75])
-def test_an_offset_wraps_round(noise, offset: float) -> None:
+def test_an_offset_wraps_around(noise, offset: float) -> None:
     path = noise("a.wav", 1)
     plain = read_sound(Mixture((Ingredient(path, 0.0, offset % 1.0),)))
     assert np.array_equal(read_sound(Mixture((Ingredient(path, 0.0, offset),))), plain)

@@ -1,4 +1,4 @@
-"""One file of the bench: how it is made and what is to become of it."""
+"""One file of the bench: how it is made and the expected result."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Case:
         name: its file name.
         make: gives its bytes.
         refused: a part of the reason for which it must be refused; empty if it must be read.
-        truth: gives (rate, samples (frames, channels)) where ffmpeg itself is wrong; None asks ffmpeg.
+        truth: gives (rate, samples (frames, channels)) where ffmpeg itself is wrong; None takes ffmpeg's.
         longer: by how many samples we may be longer than the truth.
         tolerance: largest difference of a sample; None where noise that the decoder draws makes it pointless.
         window_tolerance: the same between a window and the slice of the whole.

@@ -1,4 +1,4 @@
-"""All files of the bench: what ffmpeg, sox and lame can write, and what can become of it."""
+"""All files of the bench: what ffmpeg, sox and lame can write, and ways in which it is damaged."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def _case(name: str, make, **more) -> Case:
 
 
 def mpg123(path: Path) -> tuple[int, np.ndarray]:
-    """What libsndfile's decoder makes of it, without what the encoder added where a tag says how much that is."""
+    """What libsndfile's decoder makes of it, without what the encoder added where a tag states how much that is."""
     wave_FC, rate = soundfile.read(path, dtype="float32", always_2d=True)
     return rate, wave_FC
 

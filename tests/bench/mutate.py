@@ -1,4 +1,4 @@
-"""Spoilt copies of sound files of every kind: flipped bits, cuts, lying headers, zeros, pieces of other files."""
+"""Spoilt copies of sound files of every kind: flipped bits, cuts, false headers, zeros, pieces of other files."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _flipped(content: bytearray, random: np.random.Generator, reach: int) -> byt
 
 
 def _lying(content: bytearray, random: np.random.Generator) -> bytearray:
-    """A number in the header is another one: none, all, too large, too small."""
+    """A number in the header is replaced: by zero, all ones, too large or too small a value."""
     for _ in range(random.integers(1, 4)):
         width = int(random.choice([1, 2, 4, 8]))
         place = int(random.integers(0, min(200, max(1, len(content) - width))))

@@ -1,4 +1,4 @@
-"""Neighbours of what was once read wrongly: many channels, long files, tags out of place, sound in disguise."""
+"""Cases close to those once read wrongly: many channels, long files, tags out of place, sound in disguise."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def _mp3() -> Iterator[Case]:
         return Case("MP3", f"{name}.mp3", make, window_tolerance=LOSSY, **more)
 
     variable = lambda w: bare(w.lame("-V 5"))
-    huge = b"ID3\3\0\0\x2f\x5f\x08\x40" + bytes(50)  # says 100 MB
+    huge = b"ID3\3\0\0\x2f\x5f\x08\x40" + bytes(50)  # states 100 MB
     yield case("tag-of-100-mb", lambda w: huge + w.lame("-V 5"), truth=without(first=60))
     heads = b"\xff\xfb\x90\0" * 3 + noise(500)
     yield case("heads-without-frames", lambda w: heads + variable(w), truth=without(first=512))

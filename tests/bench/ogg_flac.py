@@ -25,7 +25,7 @@ def pages(content: bytes) -> list[tuple[int, int]]:
 
 
 def without_last_mark(content: bytes) -> bytes:
-    """The same stream, its last page not marked as such; nobody looks at the checksum but libogg, which then needs
+    """The same stream, its last page not marked as such; only libogg checks the checksum, which then needs
     the right one."""
     begin, end = pages(content)[-1]
     page = bytearray(content[begin:end])

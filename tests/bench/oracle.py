@@ -1,4 +1,4 @@
-"""What ffmpeg makes of a file, and whether we make the same of it."""
+"""What ffmpeg decodes of a file, and whether we decode the same."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from bench.case import Case
 from bench.workshop import Unavailable
 
 WINDOWS = ((0.0, 0.2), (0.31, 0.2), (0.77, 0.2))  # start and length, as shares of the whole
-# What no remedy for a file with sound in it may say.
+# Words that no remedy for a file with sound in it may contain.
 DELETING = re.compile(r"\b(delete|remove|discard)\b")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a file: "read right", "refused rightly" or "wrong", and in what it is wrong."""
+    """What became of a file: "read right", "refused rightly" or "wrong", and the error."""
 
     verdict: str
     detail: str = ""

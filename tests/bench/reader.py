@@ -87,7 +87,7 @@ def _queue(pipe) -> Queue:
 
 
 def _most_kib() -> int:
-    """The most memory that this process has had; what `getrusage` says begins with that of its parent."""
+    """The most memory that this process has had; `getrusage` starts at the maximum of its parent."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 

@@ -43,7 +43,7 @@ def fmt(
 
 
 def sixteen(path: Path) -> tuple[int, np.ndarray]:
-    """The samples of `pcm()`, whatever a header says."""
+    """The samples of `pcm()`, whatever a header states."""
     return 16_000, (np.frombuffer(pcm(), "<i2").astype(np.float32) / 32_768)[:, None]
 
 
@@ -153,7 +153,7 @@ def _plain() -> Iterator[Case]:
 
 
 def _sndfile_or_none(w: Workshop, subtype: str) -> bytes:
-    """G.721 inside WAV, which libsndfile writes in AU files only: the AU file's codes in a WAV file's clothes."""
+    """G.721 inside WAV, which libsndfile writes in AU files only: the AU file's codes under a WAV header."""
     au = w.sndfile("au", 8_000, 1, subtype=subtype)
     begin = int.from_bytes(au[4:8], "big")
     return riff(fmt(0x40, 1, 8_000, 4, 1, struct.pack("<HH", 2, 0)), chunk(b"data", au[begin:]))
@@ -208,7 +208,7 @@ def _widened(samples: bytes) -> bytes:
 def _lengths() -> Iterator[Case]:
     """Headers whose lengths are not those of the file."""
     whole, count = riff(fmt(), chunk(b"data", pcm())), len(pcm())
-    for name, said in (
+    for name, stated in (
         ("0", 0),
         ("ffffffff", 0xFFFFFFFF),
         ("7fffffff", 0x7FFFFFFF),
@@ -217,26 +217,26 @@ def _lengths() -> Iterator[Case]:
         ("80000000", 0x80000000),
         ("ffffffdb", 0xFFFFFFDB),
     ):
-        content = patched(whole, (40, struct.pack("<I", said)))
+        content = patched(whole, (40, struct.pack("<I", stated)))
         yield Case("WAV", f"crashed-{name}.wav", lambda w, c=content: c, truth=sixteen)
-        both = patched(content, (4, struct.pack("<I", said)))
+        both = patched(content, (4, struct.pack("<I", stated)))
         yield Case("WAV", f"crashed-both-{name}.wav", lambda w, c=both: c, truth=sixteen)
-    for said in (1_000, count // 2, count - 100):
-        content = patched(whole, (40, struct.pack("<I", said)))
-        yield Case("WAV", f"short-{said}.wav", lambda w, c=content: c, refused="counts")
-    for said in (count + 2, count + 10, count + 60, count + 100, 2 * count, 10**9):
-        content = patched(whole, (40, struct.pack("<I", said)), (4, struct.pack("<I", said + 36)))
-        yield Case("WAV", f"long-{said - count}.wav", lambda w, c=content: c, refused="truncated")
+    for stated in (1_000, count // 2, count - 100):
+        content = patched(whole, (40, struct.pack("<I", stated)))
+        yield Case("WAV", f"short-{stated}.wav", lambda w, c=content: c, refused="counts")
+    for stated in (count + 2, count + 10, count + 60, count + 100, 2 * count, 10**9):
+        content = patched(whole, (40, struct.pack("<I", stated)), (4, struct.pack("<I", stated + 36)))
+        yield Case("WAV", f"long-{stated - count}.wav", lambda w, c=content: c, refused="truncated")
     for cut in (1, 2, 8, 30, 44, 60, 100, 5_000):
         yield Case("WAV", f"cut-{cut}.wav", lambda w, c=cut: whole[:-c], refused="truncated")
     listed = riff(fmt(), chunk(b"data", pcm()), chunk(b"LIST", b"INFOISFT" + struct.pack("<I", 4) + b"abcd"))
     yield Case("WAV", "cut-in-list.wav", lambda w: listed[:-6], truth=sixteen, why="no sound is missing")
-    for name, said in (("0", 0), ("ffffffff", 0xFFFFFFFF), ("7fffffff", 0x7FFFFFFF)):
+    for name, stated in (("0", 0), ("ffffffff", 0xFFFFFFFF), ("7fffffff", 0x7FFFFFFF)):
         for subtype in ("PCM_24", "FLOAT", "ULAW", "IMA_ADPCM", "MS_ADPCM", "GSM610"):
             yield Case(
                 "WAV",
                 f"crashed-{name}-{subtype}.wav",
-                lambda w, s=subtype, n=said: _unfilled(w.sndfile("wav", 8_000, 1, subtype=s), n),
+                lambda w, s=subtype, n=stated: _unfilled(w.sndfile("wav", 8_000, 1, subtype=s), n),
                 truth=lambda path, s=subtype: (
                     _as_written("wav", s) if s in ("PCM_24", "FLOAT", "ULAW", "IMA_ADPCM") else _unspoilt(path, s)
                 ),
@@ -252,7 +252,7 @@ def _lengths() -> Iterator[Case]:
                 f"crashed-{name}-{codec}.wav",
                 window_tolerance=None if codec == "ac3" else 1e-2,
                 refused="raw AAC" if codec == "aac" else "",
-                make=lambda w, o=options, n=said: _unfilled(w.ffmpeg("wav", o), n),
+                make=lambda w, o=options, n=stated: _unfilled(w.ffmpeg("wav", o), n),
                 truth=_ignoring_length,
             )
     yield Case("WAV", "a-second-file-behind.wav", lambda w: whole + whole, refused="follows")
@@ -309,7 +309,7 @@ def _as_written(extension: str, subtype: str, rate: int = 8_000, channels: int =
 
 
 def _ignoring_length(path: Path) -> tuple[int, np.ndarray] | None:
-    """As ffmpeg decodes it when told that the lengths are worth nothing."""
+    """As ffmpeg decodes it with an option to ignore the lengths."""
     from bench.oracle import ffmpeg
 
     return ffmpeg(path, "-ignore_length", "1")

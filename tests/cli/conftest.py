@@ -32,7 +32,7 @@ def hums(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[str, str]]:
-    """`aasp predict` with some arguments: what it says, and its errors."""
+    """`aasp predict` with some arguments: its output and its errors."""
 
     def run(*argv: str, code: int = 0) -> tuple[str, str]:
         assert main(["predict", *argv]) == code

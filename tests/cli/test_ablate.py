@@ -31,8 +31,8 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ablate(hums: Path, out: Path, *more: str) -> int:
-    told = f"{hums / 'index.csv'}:label:split:speaker"
-    return main(["ablate", "toy", "--data", str(hums), "--out", str(out), "--benchmarks", told, *more])
+    benchmark = f"{hums / 'index.csv'}:label:split:speaker"
+    return main(["ablate", "toy", "--data", str(hums), "--out", str(out), "--benchmarks", benchmark, *more])
 
 
 @pytest.mark.slow
@@ -43,8 +43,8 @@ def test_from_end_to_end(hums: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     capsys.readouterr()
 
     assert ablate(hums, out, "--seeds=1") == 0  # as many steps as the cells there
-    told = capsys.readouterr().out
-    assert told.count("training ") == 1 and "training full, seed 0" in told
+    output = capsys.readouterr().out
+    assert output.count("training ") == 1 and "training full, seed 0" in output
     assert (out / "cells/conv/seed-0/model/model.safetensors").stat().st_mtime_ns == first
     assert not list(out.glob("cells/*/*/checkpoints"))
     result = json.loads((out / "ablation.json").read_text())
@@ -60,23 +60,23 @@ def test_from_end_to_end(hums: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert result["rows"][2]["chance"] == 1 / 8
 
     assert ablate(hums, out, "--seeds=1") == 0
-    assert "training" not in (told := capsys.readouterr().out) and "measuring" not in told
+    assert "training" not in (output := capsys.readouterr().out) and "measuring" not in output
 
     assert ablate(hums, out, "--steps=3") == 2
     assert "has steps = 2, this one 3; choose another --out" in capsys.readouterr().err
 
 
 @pytest.mark.slow
-def test_cells_that_another_is_at_are_left_and_named(
+def test_cells_that_another_process_runs_are_skipped_and_named(
     hums: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = Folder(tmp_path / "shared")
     folder.ensure_settings({"recipe": "aasp_tiny", "steps": 1, "data": str(hums)})
     with folder.trained("full", 0).taken() as ours:
         assert ours and ablate(hums, folder.path, "--seeds=1") == 0
-    told = capsys.readouterr().out
-    assert "not here: full, seed 0: another process works on it" in told
-    assert "| conv |" in told and "| full |" not in told
+    output = capsys.readouterr().out
+    assert "not here: full, seed 0: another process works on it" in output
+    assert "| conv |" in output and "| full |" not in output
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_an_unknown_suite_is_named(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.01])
-def test_a_clip_to_probe_that_cannot_be_used_is_told_before_training(
+def test_an_unusable_clip_is_reported_before_training(
     hums: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], seconds: float
 ) -> None:
     index = tmp_path / "set" / "index.csv"
@@ -118,8 +118,8 @@ def test_a_clip_to_probe_that_cannot_be_used_is_told_before_training(
     clips = [hums / f"{n}.wav" for n in range(3)]
     rows = [f"{clips[0]},a,train", "bad.wav,b,train", f"{clips[1]},a,test", f"{clips[2]},b,test"]
     index.write_text("\n".join(["path,label,split", *rows]))
-    out, told = tmp_path / "out", f"{index}:label:split"
-    assert main(["ablate", "toy", "--data", str(hums), "--out", str(out), "--steps=1", "--benchmarks", told]) == 2
+    out, benchmark = tmp_path / "out", f"{index}:label:split"
+    assert main(["ablate", "toy", "--data", str(hums), "--out", str(out), "--steps=1", "--benchmarks", benchmark]) == 2
     error = capsys.readouterr().err
     assert "bad.wav" in error and error.count("\n") == 1 and not out.exists()
 
@@ -136,6 +136,6 @@ def test_an_output_that_is_something_else_is_kept(
 @pytest.mark.slow
 def test_a_budget_becomes_steps(hums: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ablate(hums, tmp_path / "out", "--budget=0.0005", "--seeds=1", "--cells=conv") == 0
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     steps = json.loads((tmp_path / "out/settings.json").read_text())["steps"]
-    assert "timing conv:" in told and f"{steps} steps each" in told
+    assert "timing conv:" in output and f"{steps} steps each" in output

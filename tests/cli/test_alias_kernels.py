@@ -1,4 +1,4 @@
-"""`aasp alias kernels` and `aasp alias report`: one way through, and what users get wrong."""
+"""`aasp alias kernels` and `aasp alias report`: one full run, and user mistakes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def complaint(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
     return shown.err
 
 
-def test_one_way_through(model: str, clip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_full_run(model: str, clip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "found"
     assert main(["alias", "kernels", model, clip, clip, "--out", str(out)]) == 0
     shown = capsys.readouterr().out
@@ -74,6 +74,6 @@ def test_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_an_empty_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = complaint(capsys, "report", str(tmp_path))
-    assert "nothing to report" in told and "stability.json, response.json, kernels.json, ablation.json" in told
+    message = complaint(capsys, "report", str(tmp_path))
+    assert "nothing to report" in message and "stability.json, response.json, kernels.json, ablation.json" in message
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""`aasp alias response` from end to end: models, a user's own, a waveform's encoder; and what it complains of."""
+"""`aasp alias response` from end to end: models, a user-defined one, a waveform encoder; and its errors."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def read(out: Path) -> dict:
 
 
 @pytest.mark.slow
-def test_a_model_and_a_stem_of_ones_own(folder: Path, few: None, capsys: pytest.CaptureFixture) -> None:
+def test_a_model_and_a_user_defined_stem(folder: Path, few: None, capsys: pytest.CaptureFixture) -> None:
     small_model(folder / "small")
     argv = ["small", "own_response:First", "--out", "found", "--frequencies", "5"]
     assert run(argv) == 0
@@ -84,15 +84,15 @@ def test_a_model_and_a_stem_of_ones_own(folder: Path, few: None, capsys: pytest.
     assert own["stages"][0]["theory"] == pytest.approx([1.0] * 5, rel=1e-5)
     assert own["stages"][0]["summary"]["shift_variance_above"] == pytest.approx(2)
     assert {row["stage"] for row in own["decoding"]["rows"] if row["lead"]} == {"frames", "stem"}
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     for words in ("small, SBLU", "small, encoder", "own_response:First", "chance is 12.5 %", "2.00"):
-        assert words in told
+        assert words in output
     assert section(found, folder).count("<section>") == 6
     with pytest.raises(AaspError, match="add --overwrite"):
         run(argv)
 
 
-def test_a_waveforms_encoder(folder: Path, few: None) -> None:
+def test_a_waveform_encoder(folder: Path, few: None) -> None:
     assert run(["own_response:Energy", "own_response:Fast", "--out", "found", "--frequencies", "6"]) == 0
     energy, fast = read(folder / "found")["models"]
     (stage,) = energy["stages"]
@@ -127,8 +127,8 @@ def test_the_stem_alone(folder: Path, few: None) -> None:
         (["nowhere", "--out", "found"], "nowhere: no such directory"),
     ],
 )
-def test_mistakes_are_told_in_one_line(folder: Path, argv: list[str], complaint: str) -> None:
-    with pytest.raises(AaspError, match=complaint) as told:
+def test_mistakes_are_one_line(folder: Path, argv: list[str], complaint: str) -> None:
+    with pytest.raises(AaspError, match=complaint) as error:
         run(argv)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
     assert not (folder / "found").exists()

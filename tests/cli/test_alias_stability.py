@@ -1,4 +1,4 @@
-"""`aasp alias stability`: what it writes and prints, what it says of clips and columns that won't do."""
+"""`aasp alias stability`: what it writes and prints, and its errors for unusable clips and columns."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def asked(folder: Path, tmp_path: Path) -> list[str]:
+def argv(folder: Path, tmp_path: Path) -> list[str]:
     models = [str(folder / f"run{seed}" / "same") for seed in (0, 1)]
     index = str(folder / "index.csv")
     return ["alias", "stability", *models, "--data", index, "--seconds", "0.7", "--out", str(tmp_path / "out")]
 
 
 @pytest.mark.slow
-def test_the_whole_way(
-    asked: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_a_full_run(
+    argv: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(document, "RESAMPLES", 50)
     monkeypatch.setattr(document, "QUICK", 20)
-    assert main([*asked, "--label", "label", "--group", "src"]) == 0
+    assert main([*argv, "--label", "label", "--group", "src"]) == 0
     out, err = capsys.readouterr()
     found = json.loads((tmp_path / "out" / "stability.json").read_text())
     assert (found["clips"], found["groups"], found["seconds"]) == (CLIPS, 5, 0.7)
@@ -60,7 +60,7 @@ def test_the_whole_way(
     assert [Path(one["path"]).name for one in found["skipped"]] == ["9.wav"]
     assert "9.wav: 0.5 s long, 1.02 s are needed" in err
     # Folders of one name: the models are called as they were typed.
-    assert [model["name"] for model in found["models"]] == asked[2:4]
+    assert [model["name"] for model in found["models"]] == argv[2:4]
     assert found["models"][0]["rows"]["AM 9 Hz"]["flips"] is not None
     assert found["command"].startswith("aasp alias stability ") and found["software"].startswith("aasp ")
     assert "fast AM" in out and "modulation rate decoded" in out
@@ -68,9 +68,9 @@ def test_the_whole_way(
     assert sounds == {one["file"] for one in found["sounds"]}
     assert len(sounds) == 4
 
-    assert main([*asked, "--label", "label", "--group", "src"]) == 2
+    assert main([*argv, "--label", "label", "--group", "src"]) == 2
     assert "output exists" in capsys.readouterr().err
-    assert main([*asked, "--label", "label", "--group", "src", "--overwrite"]) == 0
+    assert main([*argv, "--label", "label", "--group", "src", "--overwrite"]) == 0
     again = json.loads((tmp_path / "out" / "stability.json").read_text())
     assert {**again, "command": ""} == {**found, "command": ""}
 
@@ -88,16 +88,16 @@ def test_the_whole_way(
         (["--clips", "0"], "--clips is 0; give a number of at least 1"),
     ],
 )
-def test_what_can_not_be_examined(
-    asked: list[str], more: list[str], complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_bad_input_is_one_line_and_writes_nothing(
+    argv: list[str], more: list[str], complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*asked, *more]) == 2
+    assert main([*argv, *more]) == 2
     assert complaint in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
-def test_the_same_model_twice(asked: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["alias", "stability", asked[2], *asked[2:]]) == 2
+def test_the_same_model_twice(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["alias", "stability", argv[2], *argv[2:]]) == 2
     assert "two models are called" in capsys.readouterr().err
 
 

@@ -1,4 +1,4 @@
-"""What users get wrong, through the real command line: one line that names the thing and the remedy, nothing lost.
+"""User mistakes at the real command line: one line that names the cause and the remedy, nothing lost.
 
 A file named on the command line ends the command with 2; a bad file in a folder or manifest is skipped, counted and
 listed, and 2 follows only if none is left.
@@ -96,21 +96,23 @@ TINY = [
 
 
 class Shell:
-    """Runs `aasp` where nothing may escape but one line."""
+    """Runs `aasp` where nothing but one line may be printed."""
 
     def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
         self._capfd = capfd
 
     def __call__(self, *argv: object, code: int) -> str:
-        """Run, expect the exit code, give what stderr says: one line if the command failed."""
+        """Run, expect the exit code, return stderr: one line if the command failed."""
         self._capfd.readouterr()
         got = main([str(word) for word in argv])
-        told = self._capfd.readouterr().err
-        assert got == code, told
+        message = self._capfd.readouterr().err
+        assert got == code, message
         if code:
-            assert told.startswith("aasp: error: ") and told.count("\n") == 1 and told.endswith("\n"), told
-            assert "Traceback" not in told and ("; " in told or "not one of" in told), "what is wrong; what to do"
-        return told
+            assert message.startswith("aasp: error: ") and message.count("\n") == 1 and message.endswith("\n"), message
+            assert "Traceback" not in message and ("; " in message or "not one of" in message), (
+                "what is wrong; what to do"
+            )
+        return message
 
 
 @pytest.fixture
@@ -157,8 +159,8 @@ def reasons(path: Path) -> dict[str, str]:
 @pytest.mark.parametrize("make", BAD)
 def test_embed_names_the_bad_file_and_writes_nothing(make: Callable[[Path], Path], aasp: Shell, model: Path) -> None:
     good, bad = wav(Path("good.wav")), make(Path())
-    told = aasp("embed", model, good, bad, "--out", "x.npz", code=2)
-    assert bad.name in told
+    message = aasp("embed", model, good, bad, "--out", "x.npz", code=2)
+    assert bad.name in message
     assert not Path("x.npz").exists()
 
 
@@ -212,8 +214,8 @@ def test_a_folder_without_audio(argv: tuple[str, ...], aasp: Shell) -> None:
 def test_a_folder_of_nothing_but_a_bad_file(make: Callable[[Path], Path], argv: tuple[str, ...], aasp: Shell) -> None:
     Path("FOLDER").mkdir()
     bad = make(Path("FOLDER"))
-    told = aasp(*argv, code=2)
-    assert "FOLDER" in told and bad.name in told
+    message = aasp(*argv, code=2)
+    assert "FOLDER" in message and bad.name in message
     assert not Path("x.parquet").exists()
 
 
@@ -257,18 +259,20 @@ def test_pretrain_skips_counts_and_lists_bad_files(
 )
 def test_a_manifest_without_a_path_column(argv: tuple[str, ...], aasp: Shell, model: Path) -> None:
     Path("index.csv").write_text("file,label,split\ngood.wav,a,train\n")
-    told = aasp(*argv, code=2)
-    assert "index.csv" in told and "path" in told and "file" in told
+    message = aasp(*argv, code=2)
+    assert "index.csv" in message and "path" in message and "file" in message
     assert names(Path()) == {"index.csv", "model"}
 
 
 @pytest.mark.parametrize("column", ["label", "split"])
-def test_a_manifest_without_the_column_asked_for(column: str, aasp: Shell, model: Path, sounds: Path) -> None:
+def test_a_manifest_without_the_requested_column(column: str, aasp: Shell, model: Path, sounds: Path) -> None:
     columns = {"label": "class", "split": "fold"}
-    asked = columns | {column: "genre"}
+    named = columns | {column: "genre"}
     Path("index.csv").write_text("path,class,fold\nsounds/a.wav,a,train\nsounds/b.wav,b,test\n")
-    told = aasp("linear", model, "--index", "index.csv", "--label", asked["label"], "--split", asked["split"], code=2)
-    assert "index.csv" in told and "genre" in told and columns[column] in told
+    message = aasp(
+        "linear", model, "--index", "index.csv", "--label", named["label"], "--split", named["split"], code=2
+    )
+    assert "index.csv" in message and "genre" in message and columns[column] in message
 
 
 def test_linear_skips_counts_and_lists_bad_files(
@@ -289,8 +293,8 @@ def test_linear_skips_counts_and_lists_bad_files(
 
 
 def test_an_unknown_recipe(aasp: Shell, sounds: Path) -> None:
-    told = aasp("pretrain", "aasp_tinny", "--data", sounds, "--out", "run", code=2)
-    assert "aasp_tinny" in told and "aasp_tiny" in told
+    message = aasp("pretrain", "aasp_tinny", "--data", sounds, "--out", "run", code=2)
+    assert "aasp_tinny" in message and "aasp_tiny" in message
     assert not Path("run").exists()
 
 
@@ -313,8 +317,8 @@ def test_an_unknown_recipe(aasp: Shell, sounds: Path) -> None:
 )
 def test_an_unknown_field_or_impossible_value(field: str, remedy: str, aasp: Shell, sounds: Path) -> None:
     settings = [*TINY, field] if field.startswith("steps") else [*TINY, "steps=1", field]
-    told = aasp("pretrain", "aasp_tiny", "--data", sounds, "--out", "run", *settings, code=2)
-    assert remedy in told
+    message = aasp("pretrain", "aasp_tiny", "--data", sounds, "--out", "run", *settings, code=2)
+    assert remedy in message
     assert not Path("run").exists()
 
 
@@ -323,8 +327,8 @@ COMMANDS = ["pretrain", "embed", "linear", "finetune", "predict", "stats", "scan
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_an_unknown_option(name: str, aasp: Shell) -> None:
-    told = aasp(name, "--no-such-option", code=2)
-    assert f"aasp {name} --help" in told
+    message = aasp(name, "--no-such-option", code=2)
+    assert f"aasp {name} --help" in message
     assert names(Path()) == set()
 
 
@@ -430,8 +434,8 @@ def test_a_model_whose_files_do_not_belong_together(aasp: Shell, model: Path, so
     config = json.loads((model / "config.json").read_text())
     config["encoder"]["width"] = 16
     (model / "config.json").write_text(json.dumps(config))
-    told = aasp("embed", model, "sounds/a.wav", "--out", "x.npz", code=2)
-    assert "model.safetensors" in told and "config.json" in told
+    message = aasp("embed", model, "sounds/a.wav", "--out", "x.npz", code=2)
+    assert "model.safetensors" in message and "config.json" in message
 
 
 def test_a_model_of_another_kind(aasp: Shell, model: Path, sounds: Path) -> None:

@@ -1,4 +1,4 @@
-"""`aasp benchmarks`: the list, what one consists of, and the check of a copy."""
+"""`aasp benchmarks`: the list, the description of one, and the check of a copy."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_every_benchmark_has_its_line(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
-def test_one_is_told_with_what_to_download(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_benchmark_is_shown_with_its_downloads(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["benchmarks", name]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     benchmark = BENCHMARKS[name]
@@ -48,7 +48,7 @@ def test_one_is_told_with_what_to_download(name: str, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize("name", ["folder", "index"])
-def test_ones_own_sets_are_told_too(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_user_sets_are_shown_too(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["benchmarks", name]) == 0
     assert f"--{'benchmark folder' if name == 'folder' else 'index FILE'}" in capsys.readouterr().out
 
@@ -61,7 +61,7 @@ def test_a_whole_copy(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert fact in shown
 
 
-def test_a_copy_that_lacks_a_clip(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_copy_without_a_clip(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (copy / "audio" / "3-30-A-0.wav").unlink()
     assert main(["benchmarks", "check", "esc10", str(copy)]) == 1
     shown = capsys.readouterr().out
@@ -79,7 +79,7 @@ def test_a_clip_that_can_not_be_read_is_named_and_listed(copy: Path, capsys: pyt
     assert "--overwrite" in capsys.readouterr().err
 
 
-def test_a_sample_is_decoded_unless_all_are_asked_for(
+def test_a_sample_is_decoded_unless_all_are_requested(
     copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("aasp.cli.benchmarks._SAMPLE", 3)
@@ -100,10 +100,10 @@ def test_a_sample_is_decoded_unless_all_are_asked_for(
         (["check", "esc50", "no/such/folder"], "no such folder"),
     ],
 )
-def test_what_was_not_asked_rightly(words: list[str], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_are_one_line(words: list[str], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["benchmarks", *words]) == 2
-    told = capsys.readouterr()
-    assert told.out == "" and told.err.count("\n") == 1 and complaint in told.err
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1 and complaint in captured.err
 
 
 def test_the_real_copy(data_root: Path, capsys: pytest.CaptureFixture[str]) -> None:

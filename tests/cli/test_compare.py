@@ -34,10 +34,10 @@ wild = lambda: with_fields(calm(), {"optimizer.lr": "1e30", "optimizer.warmup": 
 
 @pytest.fixture
 def words(hums: Path, tmp_path: Path) -> list[str]:
-    """The command's words, but for recipes and budget."""
-    told = f"{hums / 'index.csv'}:label:split:speaker"
+    """The command's arguments, except recipes and budget."""
+    benchmark = f"{hums / 'index.csv'}:label:split:speaker"
     more = ["--threads", "1", "--precision", "fp32", "--seeds", "1", "--out", str(tmp_path / "out")]
-    return ["--data", str(hums), "--benchmarks", told, *more]
+    return ["--data", str(hums), "--benchmarks", benchmark, *more]
 
 
 @pytest.fixture
@@ -49,14 +49,14 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.slow
-def test_stopped_gone_on_with_and_told(
+def test_a_stopped_comparison_resumes_and_is_reported(
     hums: Path, words: list[str], mine: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = Path(words[-1])
     assert main(["compare", *mine, *words, "--steps", "8", "--dry-run"]) == 0
-    told = capsys.readouterr().out
-    assert told.startswith("5 of 5 cells to do, 2 of them trainings (calm 8 steps, wild 8 steps): about ")
-    assert "of training and " in told and " MB of disk (" in told and not out.exists()
+    output = capsys.readouterr().out
+    assert output.startswith("5 of 5 cells to do, 2 of them trainings (calm 8 steps, wild 8 steps): about ")
+    assert "of training and " in output and " MB of disk (" in output and not out.exists()
 
     whole = training.pretrain
 
@@ -76,8 +76,8 @@ def test_stopped_gone_on_with_and_told(
     assert costs["flops"] == step_cost(known.get(mine[0])).total.flops and costs["steps"] == 8
 
     assert main(["compare", *mine, *words, "--steps", "8"]) == 0
-    told = capsys.readouterr().out
-    assert "3 of 5 cells to do, 2 of them trainings" not in told and "resuming from" in told
+    output = capsys.readouterr().out
+    assert "3 of 5 cells to do, 2 of them trainings" not in output and "resuming from" in output
     found = json.loads((out / "comparison.json").read_text())
     assert list(found["failed"]) == ["wild, seed 0"] and "is not finite" in found["failed"]["wild, seed 0"]
     rows = [row for row in found["rows"] if row["question"] == f"{hums.name}, default vector"]
@@ -90,8 +90,8 @@ def test_stopped_gone_on_with_and_told(
     assert not list(out.glob("cells/calm/*/checkpoints"))
 
     assert main(["compare", *mine, *words, "--steps", "8"]) == 0
-    told = capsys.readouterr().out
-    assert told.startswith("0 of 5 cells to do") and "training " not in told.partition("\n")[2]
+    output = capsys.readouterr().out
+    assert output.startswith("0 of 5 cells to do") and "training " not in output.partition("\n")[2]
     assert main(["compare", *mine, *words, "--steps", "9"]) == 2
     assert "has budget = 8 steps, this one 9 steps; choose another --out" in capsys.readouterr().err
     assert main(["ablate", "isolation", "--data", str(hums), "--out", str(out), "--steps", "8"]) == 2
@@ -118,16 +118,16 @@ def test_rows_that_are_not_pre_trained_here(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stability_metric, "SECONDS", 0.6)
         assert main(["compare", mine[0], *words, *rows, "--flops", "3e8"]) == 0
-    told = capsys.readouterr().out
-    assert told.startswith("7 of 7 cells to do, 2 of them trainings (calm ")
+    output = capsys.readouterr().out
+    assert output.startswith("7 of 7 cells to do, 2 of them trainings (calm ")
     found = json.loads((out / "comparison.json").read_text())
     assert found["failed"] == {}
     cost, pre = found["supervised"][f"scratch-calm/{name}"], found["recipes"]["calm"]
-    # As much as FLOPs buy of its own steps: a classifier on crops of a second, which is as long as the clips are.
+    # As many steps as the FLOPs allow: a classifier on crops of a second, which is as long as the clips are.
     assert cost["steps"] == int(3e8 / cost["flops"]) and pre["steps"] == int(3e8 / pre["flops"])
-    asked = Supervised(known.get(mine[0]), LabelledTask(name, name, 2, 1, 1.0, 24.0))
-    assert asked.how().crop_seconds == 1.0 and asked.how().layer_decay == 1.0
-    assert cost["flops"] == asked.step_cost().total.flops and cost["parameters"] == asked.step_cost().trained
+    supervised = Supervised(known.get(mine[0]), LabelledTask(name, name, 2, 1, 1.0, 24.0))
+    assert supervised.how().crop_seconds == 1.0 and supervised.how().layer_decay == 1.0
+    assert cost["flops"] == supervised.step_cost().total.flops and cost["parameters"] == supervised.step_cost().trained
     last = {row["system"]: row for row in found["rows"] if row["question"] == f"{name}, default vector" and row["last"]}
     assert list(last) == ["calm", "untrained-calm", "scratch-calm", "loudness", "ours", "log-mel-40", "log-mel-128"]
     assert {row["score"]["clips"] for row in last.values()} == {8}
@@ -136,8 +136,8 @@ def test_rows_that_are_not_pre_trained_here(
     # The same probe on the same clips: a frozen copy of the untrained encoder would score as it does.
     against = [p["difference"]["against"] for p in found["pairs"] if p["question"] == f"{name}, best layer"]
     assert against == ["untrained-calm", "scratch-calm", "loudness", "ours", "log-mel-40", "log-mel-128"]
-    told = [row["system"] for row in found["rows"] if row["question"] == "stability, shifts" and row["last"]]
-    assert told == ["calm", "untrained-calm", "loudness", "ours"]
+    systems = [row["system"] for row in found["rows"] if row["question"] == "stability, shifts" and row["last"]]
+    assert systems == ["calm", "untrained-calm", "loudness", "ours"]
     assert f"| scratch-calm/{name} | " in (out / "comparison.md").read_text()
 
     assert main(["compare", mine[0], *words, *rows[:2], "--flops", "3e8"]) == 0

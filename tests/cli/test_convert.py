@@ -1,4 +1,4 @@
-"""`aasp convert`: a folder that loads, or one line that says what to type."""
+"""`aasp convert`: a folder that loads, or one line with what to type."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_checkpoint_becomes_a_model(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "models/ast"
     assert main(["convert", str(checkpoint), "--as", "ast", "--out", str(out)]) == 0
-    told = "width 24, 1 blocks of 3 heads; log-mel of 128 bins, less -6.84598, over 11.1309"
-    assert capsys.readouterr().out == f"{out}: {told}\n"
+    summary = "width 24, 1 blocks of 3 heads; log-mel of 128 bins, less -6.84598, over 11.1309"
+    assert capsys.readouterr().out == f"{out}: {summary}\n"
     assert aasp.load(out)(torch.zeros(1, 16_000)).clip.shape == (1, 24)
     assert main(["convert", str(checkpoint), "--as", "ast", "--out", str(out)]) == 2
     assert "output exists" in capsys.readouterr().err
@@ -56,6 +56,6 @@ def test_mistakes_are_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["convert", *words]) == 2
-    told = capsys.readouterr().err
-    assert message in told and told.count("\n") == 1
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""`aasp demo`: what users get wrong in one line; what is seen of the stages; the whole way at a miniature size."""
+"""`aasp demo`: user mistakes in one line; the display of stages; a full run at a miniature size."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from browser import look
 
 def complaint(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
     assert cli.main(["demo", *argv]) == 2
-    told = capsys.readouterr()
-    assert told.out == "" and told.err.count("\n") == 1
-    return told.err
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1
+    return captured.err
 
 
-def test_steps_must_be_some(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_zero_steps_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert "--steps is 0" in complaint(capsys, "--steps", "0", "--out", str(tmp_path / "demo"))
     assert not (tmp_path / "demo").exists()
 
 
-def test_what_is_not_a_demo_is_left_alone(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_demo_is_left_alone(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("mine")
     assert "neither empty nor a demo" in complaint(capsys, "--out", str(tmp_path))
     assert "output is a file" in complaint(capsys, "--out", str(tmp_path / "thesis.tex"))
@@ -39,13 +39,13 @@ def test_unknown_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--stpes" in complaint(capsys, "--stpes", "3")
 
 
-def test_help_says_what_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_the_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["demo", "--help"]) == 0
-    told = capsys.readouterr().out
-    assert "--out" in told and "--steps" in told and str(Demo().steps) in told
+    output = capsys.readouterr().out
+    assert "--out" in output and "--steps" in output and str(Demo().steps) in output
 
 
-def test_stages_tell_lines_where_there_is_no_terminal(
+def test_stages_print_lines_without_a_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter(range(0, 1000, 10))
@@ -62,8 +62,8 @@ def test_stages_tell_lines_where_there_is_no_terminal(
 
 
 @pytest.mark.slow
-def test_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Sounds, a first look, three steps, probes, report; then again, and all but the report is found done."""
+def test_a_full_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Sounds, a first look, three steps, probes, report; then again, where all but the report is already done."""
     pytest.importorskip("midirenderer")
     from aasp.cli.demo import demonstrate
     from aasp.config import with_fields
@@ -79,13 +79,13 @@ def test_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     out = tmp_path / "demo"
     again = lambda: demonstrate(out, small, str(tmp_path / "model"), Size(notes=3, voices=(2, 1, 1)))
     assert again() == 0
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     for label in ("modulation rate", "instrument family"):
         for count in (1, 5, 20):
-            assert re.search(rf"{label}, labels per class {count}: aasp-tiny \d+ %, log-mel statistics \d+ %", told)
-    assert re.search(r"most like trumpet, key \d+: \w.*, key \d+, ", told)
-    assert re.search(r"further trained +\d+\.\d \[.*\] +\d+\.\d \[.*\] +\d+\.\d \[", told)
-    assert re.search(r"Modulation rate, further trained against aasp-tiny: [+−]\d", told)
+            assert re.search(rf"{label}, labels per class {count}: aasp-tiny \d+ %, log-mel statistics \d+ %", output)
+    assert re.search(r"most like trumpet, key \d+: \w.*, key \d+, ", output)
+    assert re.search(r"further trained +\d+\.\d \[.*\] +\d+\.\d \[.*\] +\d+\.\d \[", output)
+    assert re.search(r"Modulation rate, further trained against aasp-tiny: [+−]\d", output)
 
     report = (out / "report.html").read_text()
     assert report.count("<svg") >= 20 and "aasp demo · aasp-tiny · 3 steps" in report

@@ -1,4 +1,4 @@
-"""`aasp doctor`: what it finds is what is there, and what is broken is a problem with a remedy."""
+"""`aasp doctor`: it reports what is installed, and each fault is a problem with a remedy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def named(findings: list[Finding]) -> dict[str, Finding]:
     return {one.name: one for one in findings}
 
 
-def test_everything_is_found_and_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_reports_every_section(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     took = {torch.float32: 0.001, torch.bfloat16: 0.002}
     monkeypatch.setattr("aasp.training.precision.seconds_of_a_product", lambda: took)
     code = main(["doctor", "--json"])
@@ -67,7 +67,7 @@ def test_limits_of_a_container(files: dict[str, str], cores: float | None, memor
     assert (cgroup_cpus(tmp_path), cgroup_memory(tmp_path)) == (cores, memory)
 
 
-def test_more_threads_than_cores_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_threads_than_cores_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cpu.max").write_text("50000 100000")
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     found = named(list(processor(tmp_path)))
@@ -90,7 +90,7 @@ def test_disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert named(list(disks()))["cache"].problem
 
 
-def test_a_decoder_that_lies_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decoder_with_wrong_samples_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     import aasp.audio.io
 
     whole = aasp.audio.io.read

@@ -1,6 +1,6 @@
 """`aasp embed`: the vectors of the model, in the order given, in both formats; resumed where it stopped.
 
-What is half done is used by the same command only; a bad file that was named ends it, others are listed.
+Unfinished work is used by the same command only; a bad file that was named ends it, others are listed.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def contents(path: Path) -> dict[str, list]:
 
 @pytest.mark.parametrize("suffix", [".npz", ".parquet"])
 @pytest.mark.parametrize("frames", [False, True])
-def test_what_is_written_is_what_the_model_says(
+def test_the_file_holds_the_models_vectors(
     suffix: str, frames: bool, model: Path, files: list[str], tmp_path: Path
 ) -> None:
     out = tmp_path / f"x{suffix}"
@@ -77,7 +77,7 @@ def test_what_is_written_is_what_the_model_says(
             np.testing.assert_allclose(found["seconds"][row], expected.seconds.clamp(max=FILES[Path(path).name][1]))
 
 
-def test_a_finer_hop_has_as_many_vectors_more(
+def test_a_finer_hop_has_proportionally_more_vectors(
     model: Path, files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "x.npz"
@@ -91,10 +91,10 @@ def test_a_finer_hop_has_as_many_vectors_more(
         np.testing.assert_allclose(found["seconds"][row], expected.seconds.clamp(max=FILES[Path(path).name][1]))
         np.testing.assert_allclose(found["embedding"][row], clip, atol=1e-5)
     capsys.readouterr()
-    for more, told in (([], "--hop 0.04 without --frames"), (["--frames"], "time steps are 0.16, 0.08, 0.04 s")):
+    for more, message in (([], "--hop 0.04 without --frames"), (["--frames"], "time steps are 0.16, 0.08, 0.04 s")):
         hop = "0.04" if not more else "0.03"
         assert main(["embed", str(model), *files, *more, "--hop", hop, "--out", str(tmp_path / "y.npz")]) == 2
-        assert told in capsys.readouterr().err and not (tmp_path / "y.npz").exists()
+        assert message in capsys.readouterr().err and not (tmp_path / "y.npz").exists()
 
 
 def test_arrays_have_the_stated_shapes(model: Path, files: list[str], tmp_path: Path) -> None:
@@ -123,8 +123,8 @@ def test_a_bad_file_ends_it_and_nothing_is_written(
 ) -> None:
     (tmp_path / "empty.wav").touch()
     assert main(["embed", str(model), *files, str(tmp_path / "empty.wav"), "--out", str(tmp_path / "x.npz")]) == 2
-    told = capsys.readouterr()
-    assert "empty.wav" in told.err and told.err.count("\n") == 1 and told.out == ""
+    captured = capsys.readouterr()
+    assert "empty.wav" in captured.err and captured.err.count("\n") == 1 and captured.out == ""
     assert not list(tmp_path.glob("*x*.npz"))
     assert not (tmp_path / "x.npz.part").exists()
 
@@ -210,7 +210,7 @@ def test_folders_and_manifests_keep_their_order(
 
 @pytest.mark.parametrize("suffix", [".npz", ".parquet"])
 @pytest.mark.parametrize("error", [Stop(), KeyboardInterrupt()])
-def test_it_goes_on_where_it_stopped(
+def test_it_resumes_where_it_stopped(
     suffix: str, error: BaseException, model: Path, folder: Path, tmp_path: Path, embed: Embed, small: None
 ) -> None:
     out, whole = tmp_path / f"x{suffix}", tmp_path / f"whole{suffix}"
@@ -225,8 +225,8 @@ def test_it_goes_on_where_it_stopped(
     assert not out.exists() and len(list((tmp_path / f"{out.name}.part").glob("*.parquet"))) == 2
     with pytest.MonkeyPatch.context() as patch:
         seen = count_embedded(patch)
-        said, _ = embed(model, folder, "--out", out, "--frames")
-    assert sum(seen) == 6 and "12 file(s), 8 dimensions, 6 of them before, with frames" in said
+        output, _ = embed(model, folder, "--out", out, "--frames")
+    assert sum(seen) == 6 and "12 file(s), 8 dimensions, 6 of them before, with frames" in output
     ours, theirs = contents(out), contents(whole)
     assert ours.keys() == theirs.keys() and ours["path"] == theirs["path"]
     for name in ("embedding", "frames", "seconds"):
@@ -245,7 +245,7 @@ def stopped(model: Path, folder: Path, tmp_path: Path, embed: Embed, small: None
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ("model", "another model"),
         ("pooling", "vector own, not 1:flat"),
@@ -259,8 +259,8 @@ def stopped(model: Path, folder: Path, tmp_path: Path, embed: Embed, small: None
         ("gone", "other sounds"),
     ],
 )
-def test_what_is_half_done_is_not_mixed_with_something_else(
-    change: str, told: str, stopped: Path, model: Path, folder: Path, embed: Embed
+def test_unfinished_work_is_not_mixed_with_other_settings(
+    change: str, message: str, stopped: Path, model: Path, folder: Path, embed: Embed
 ) -> None:
     listed = sorted(map(str, folder.glob("*.wav"))) + sorted(map(str, folder.glob("deep/*.wav")))
     given: list[object] = [folder]
@@ -281,14 +281,14 @@ def test_what_is_half_done_is_not_mixed_with_something_else(
         Path(listed[0]).rename(folder / "renamed.wav")
     argv = [model, *given, "--out", stopped, *more.get(change, [])]
     _, err = embed(*argv, code=2)
-    assert err.count("\n") == 1 and f"{stopped}.part: half-done embeddings of {told}" in err
+    assert err.count("\n") == 1 and f"{stopped}.part: half-done embeddings of {message}" in err
     assert "run the same command again, start over with --overwrite, or choose another --out" in err
     assert not stopped.exists() and len(list(Path(f"{stopped}.part").glob("*.parquet"))) == 2
-    said, _ = embed(*argv, "--overwrite")
-    assert "before" not in said and stopped.exists() and not Path(f"{stopped}.part").exists()
+    output, _ = embed(*argv, "--overwrite")
+    assert "before" not in output and stopped.exists() and not Path(f"{stopped}.part").exists()
 
 
-def test_a_named_file_mended_later_is_gone_on_with(
+def test_embedding_resumes_after_a_bad_file_is_repaired(
     model: Path, folder: Path, tmp_path: Path, embed: Embed, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ahead, "AHEAD_SECONDS", 0.0)
@@ -298,16 +298,16 @@ def test_a_named_file_mended_later_is_gone_on_with(
     _, err = embed(model, *listed, "--out", out, code=2)
     assert listed[8] in err and err.count("\n") == 1 and not out.exists()
     Path(listed[8]).write_bytes(good)
-    said, _ = embed(model, *listed, "--out", out)
-    assert "12 file(s)" in said and ", 3 of them before" in said  # a batch had been read ahead
+    output, _ = embed(model, *listed, "--out", out)
+    assert "12 file(s)" in output and ", 3 of them before" in output  # a batch had been read ahead
     assert list(contents(out)["path"]) == listed
 
 
 def test_a_damaged_shard_is_made_again(stopped: Path, model: Path, folder: Path, embed: Embed) -> None:
     first = min(Path(f"{stopped}.part").glob("*.parquet"))
     os.truncate(first, first.stat().st_size // 2)
-    said, _ = embed(model, folder, "--out", stopped)
-    assert "12 file(s), 8 dimensions\n" in said and len(contents(stopped)["path"]) == 12
+    output, _ = embed(model, folder, "--out", stopped)
+    assert "12 file(s), 8 dimensions\n" in output and len(contents(stopped)["path"]) == 12
 
 
 def test_the_precision_that_auto_was_before_is_kept(
@@ -317,7 +317,7 @@ def test_the_precision_that_auto_was_before_is_kept(
     assert ", 6 of them before" in embed(model, folder, "--out", stopped)[0]
 
 
-def test_a_folder_of_somebody_s_own_is_left_alone(model: Path, files: list[str], tmp_path: Path, embed: Embed) -> None:
+def test_a_users_folder_is_left_alone(model: Path, files: list[str], tmp_path: Path, embed: Embed) -> None:
     (tmp_path / "x.npz.part").mkdir()
     (tmp_path / "x.npz.part" / "notes.txt").write_text("mine")
     _, err = embed(model, *files, "--out", tmp_path / "x.npz", "--overwrite", code=2)
@@ -325,7 +325,7 @@ def test_a_folder_of_somebody_s_own_is_left_alone(model: Path, files: list[str],
     assert (tmp_path / "x.npz.part" / "notes.txt").read_text() == "mine"
 
 
-def test_two_at_once_are_told(stopped: Path, model: Path, folder: Path, embed: Embed) -> None:
+def test_a_second_process_is_refused(stopped: Path, model: Path, folder: Path, embed: Embed) -> None:
     with locked(Path(f"{stopped}.part/lock")) as ours:
         assert ours
         _, err = embed(model, folder, "--out", stopped, code=2)
@@ -340,8 +340,8 @@ def test_bad_files_of_a_folder_or_manifest_are_left_out_and_listed(
     soundfile.write(folder / "99.wav", np.full(8_000, np.nan, np.float32), 16_000, subtype="FLOAT")
     (tmp_path / "list.csv").write_text("path\nset/01.wav\nset/nowhere.wav\n")
     out = tmp_path / "x.parquet"
-    said, err = embed(model, folder, tmp_path / "list.csv", "--out", out)
-    assert "13 file(s)" in said
+    output, err = embed(model, folder, tmp_path / "list.csv", "--out", out)
+    assert "13 file(s)" in output
     listed = tmp_path / "x.skipped.csv"
     assert f"4 skipped in all, listed in {listed}" in err and "99.wav: NaN or infinite samples" in err
     names = {Path(line.partition(",")[0]).name for line in listed.read_text().splitlines()[1:]}
@@ -349,7 +349,7 @@ def test_bad_files_of_a_folder_or_manifest_are_left_out_and_listed(
     assert len(contents(out)["path"]) == 13 and str(folder / "99.wav") not in contents(out)["path"]
 
 
-def test_what_was_left_out_before_a_stop_is_listed_too(
+def test_files_skipped_before_a_stop_are_listed_too(
     model: Path, folder: Path, tmp_path: Path, embed: Embed, small: None
 ) -> None:
     soundfile.write(folder / "00.wav", np.full(8_000, np.nan, np.float32), 16_000, subtype="FLOAT")
@@ -372,7 +372,7 @@ def test_a_set_of_nothing_usable(model: Path, tmp_path: Path, embed: Embed) -> N
 
 
 @pytest.mark.parametrize("where", ["shard", "whole"])
-def test_a_full_disk_leaves_what_can_be_gone_on_with(
+def test_embedding_resumes_after_a_full_disk(
     where: str, model: Path, folder: Path, tmp_path: Path, embed: Embed, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, full = tmp_path / "x.parquet", OSError(errno.ENOSPC, "No space left on device")
@@ -397,11 +397,11 @@ def test_a_full_disk_leaves_what_can_be_gone_on_with(
     assert not out.exists() and not list(tmp_path.glob("*.tmp*")) and not list(tmp_path.glob("*.part/*.tmp*"))
     if where == "shard":
         (tmp_path / "x.parquet.part" / "000000000000.parquet").unlink()  # our fake writer never closed it
-    said, _ = embed(model, folder, "--out", out)
-    assert len(contents(out)["path"]) == 12 and ("before" in said) == (where == "whole")
+    output, _ = embed(model, folder, "--out", out)
+    assert len(contents(out)["path"]) == 12 and ("before" in output) == (where == "whole")
 
 
-def test_a_file_that_another_process_made_meanwhile_is_kept(
+def test_a_file_that_another_process_wrote_is_kept(
     model: Path, files: list[str], tmp_path: Path, embed: Embed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, opened = tmp_path / "x.npz", partial.Partial.opened
@@ -417,14 +417,14 @@ def test_a_file_that_another_process_made_meanwhile_is_kept(
 
 
 def test_channels_each_have_a_row_and_a_number(model: Path, files: list[str], tmp_path: Path, embed: Embed) -> None:
-    said, _ = embed(model, *files, "--out", tmp_path / "x.npz", "--channels", "each")
-    assert "6 channels of 3 file(s)" in said
+    output, _ = embed(model, *files, "--out", tmp_path / "x.npz", "--channels", "each")
+    assert "6 channels of 3 file(s)" in output
     with np.load(tmp_path / "x.npz", allow_pickle=False) as arrays:
         assert arrays["path"].tolist() == [path for path in files for _ in range(2)]
         assert arrays["channel"].tolist() == [1, 2] * 3
 
 
-def test_what_is_kept_in_memory_does_not_grow_with_the_set(
+def test_memory_does_not_grow_with_the_set(
     model: Path, folder: Path, tmp_path: Path, embed: Embed, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     most = []
@@ -436,7 +436,7 @@ def test_what_is_kept_in_memory_does_not_grow_with_the_set(
 
 
 @pytest.mark.parametrize(
-    ("argv", "told"),
+    ("argv", "message"),
     [
         ([], "nothing to embed: `aasp embed dog.wav --out embeddings.npz`"),
         (["MODEL", "FILE"], "--out is missing: `aasp embed MODEL FILE --out embeddings.npz`"),
@@ -469,13 +469,13 @@ def test_what_is_kept_in_memory_does_not_grow_with_the_set(
         (["MODEL", "FILE", "--engine", "onnx", "--out", "x.npz"], "make one with `aasp export MODEL --out MODEL.onnx`"),
     ],
 )
-def test_mistakes_show_what_would_have_worked(
-    argv: list[str], told: str, model: Path, files: list[str], embed: Embed, monkeypatch: pytest.MonkeyPatch
+def test_mistakes_show_a_command_that_works(
+    argv: list[str], message: str, model: Path, files: list[str], embed: Embed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tmp_path = model.parent
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(model_folder, "PACKAGED", tmp_path / "none")
     named = lambda text: text.replace("MODEL", "model").replace("FILE", "b.wav")
     _, err = embed(*map(named, argv), code=2)
-    assert named(told) in err and err.count("\n") == 1
+    assert named(message) in err and err.count("\n") == 1
     assert not list(tmp_path.glob("x*"))

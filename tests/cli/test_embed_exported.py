@@ -1,4 +1,4 @@
-"""`aasp embed --engine onnx`: every option gives what the model in PyTorch gives, or one line that says why not."""
+"""`aasp embed --engine onnx`: every option gives what the model in PyTorch gives, or one line with the reason."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def embed(folder: Path, out: Path, model: str, *options: str) -> int:
         "--channels each",
     ],
 )
-def test_it_says_what_pytorch_says(options: str, folder: Path, tmp_path: Path) -> None:
+def test_embeddings_equal_those_of_pytorch(options: str, folder: Path, tmp_path: Path) -> None:
     assert embed(folder, tmp_path / "torch.npz", "model", *options.split()) == 0
     assert embed(folder, tmp_path / "onnx.npz", "model.onnx", "--engine", "onnx", *options.split()) == 0
     ours, theirs = (dict(np.load(tmp_path / f"{name}.npz")) for name in ("onnx", "torch"))
@@ -65,7 +65,7 @@ def test_it_says_what_pytorch_says(options: str, folder: Path, tmp_path: Path) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ("--layer 1", "holds the last layer, 2, and no other; leave out layers, or take the model"),
         ("--layer 1 2 --pooling mean", "holds the last layer, 2, and no other"),
@@ -84,13 +84,13 @@ def test_it_says_what_pytorch_says(options: str, folder: Path, tmp_path: Path) -
         ),
     ],
 )
-def test_what_it_does_not_do_it_says(
-    options: str, told: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_unsupported_options_are_refused(
+    options: str, message: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
     assert embed(folder, tmp_path / "x.npz", "model.onnx", "--engine", "onnx", *options.split()) == 2
-    said = capsys.readouterr()
-    assert told in said.err and said.err.count("\n") == 1 and said.out == ""
+    captured = capsys.readouterr()
+    assert message in captured.err and captured.err.count("\n") == 1 and captured.out == ""
     assert not list(tmp_path.iterdir())
 
 
@@ -102,7 +102,7 @@ def test_a_recording_too_long_for_it_is_left_out_of_a_folder(
     model, out = str(folder / "model.onnx"), str(tmp_path / "x.npz")
     capsys.readouterr()
     assert main(["embed", model, str(folder), "--engine", "onnx", "--out", out]) == 0
-    told = "b.wav: longer than an exported model takes at once, 2 s"
-    assert told in capsys.readouterr().err and len(np.load(out)["path"]) == 2
+    message = "b.wav: longer than an exported model takes at once, 2 s"
+    assert message in capsys.readouterr().err and len(np.load(out)["path"]) == 2
     assert main(["embed", model, str(folder / "b.wav"), "--engine", "onnx", "--out", f"{out}.npz"]) == 2
-    assert f"{told}; cut it, or use the model it was exported from" in capsys.readouterr().err
+    assert f"{message}; cut it, or use the model it was exported from" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`aasp export`: one file, checked, or one line that says why not."""
+"""`aasp export`: one file, checked, or one line with the reason."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def sound(path: Path, seconds: float = 1.0) -> str:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--out", "model.pt"], "no such format: model.pt; end it in .onnx, as --to onnx writes"),
         (["--out", "model.onnx", "--to", "openvino"], "end it in .xml, as --to openvino writes"),
@@ -54,7 +54,7 @@ def sound(path: Path, seconds: float = 1.0) -> str:
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_written(
-    words: list[str], told: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+    words: list[str], message: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
@@ -63,7 +63,7 @@ def test_a_mistake_is_one_line_and_nothing_is_written(
     before = sorted(tmp_path.rglob("*"))
     assert main(["export", model, *words]) == 2
     error = capsys.readouterr().err
-    assert told.replace("MODEL", model) in error and error.count("\n") == 1
+    assert message.replace("MODEL", model) in error and error.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before and (tmp_path / "old.onnx").read_bytes() == b"old"
 
 
@@ -76,12 +76,12 @@ def test_neighbours_are_an_encoder_s(model: str, tmp_path: Path, capsys) -> None
     assert not (tmp_path / "page").exists()
 
 
-def test_a_model_that_is_not_there_is_told(tmp_path: Path, capsys) -> None:
+def test_a_missing_model_is_one_line(tmp_path: Path, capsys) -> None:
     assert main(["export", str(tmp_path / "gone"), "--out", str(tmp_path / "a.onnx")]) == 2
     assert "gone" in capsys.readouterr().err
 
 
-def test_an_export_given_as_a_model_is_told(tmp_path: Path, capsys) -> None:
+def test_an_export_given_as_a_model_is_one_line(tmp_path: Path, capsys) -> None:
     (tmp_path / "a.onnx").write_bytes(b"")
     assert main(["embed", str(tmp_path / "a.onnx"), sound(tmp_path / "a.wav"), "--out", str(tmp_path / "a.npz")]) == 2
     assert "an exported model, not a folder; add --engine onnx" in capsys.readouterr().err
@@ -135,7 +135,7 @@ def test_executorch_is_one_window(model: str, tmp_path: Path, capsys) -> None:
         torch.testing.assert_close(clip, encoder(wave).clip, rtol=0, atol=1e-5)
 
 
-def test_a_runtime_that_is_not_there_is_named_with_its_extra(model: str, tmp_path: Path, capsys, monkeypatch) -> None:
+def test_a_missing_runtime_is_named_with_its_extra(model: str, tmp_path: Path, capsys, monkeypatch) -> None:
     for name, package in {"executorch": "executorch.exir", "openvino": "openvino"}.items():
         monkeypatch.setitem(sys.modules, package, None)
         suffix = SUFFIXES[name]

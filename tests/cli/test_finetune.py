@@ -74,7 +74,7 @@ def index(**changes: Callable[[int], object]) -> None:
 
 @pytest.fixture
 def done(folder: Path, capsys: pytest.CaptureFixture[str]) -> Shell:
-    """Runs `aasp finetune`, expects it to end well, gives what it said with one space between words."""
+    """Runs `aasp finetune`, expects it to end well, returns its output with one space between words."""
 
     def run(*argv: str) -> str:
         assert main(["finetune", *argv]) == 0
@@ -90,10 +90,14 @@ def refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> Shell:
     def run(*argv: str) -> str:
         before = {path for path in Path().rglob("*") if path.suffix != ".csv"}
         assert main(["finetune", *argv]) == 2
-        told = capsys.readouterr().err
-        assert told.startswith("aasp: error: ") and told.count("\n") == 1 and ("; " in told or "not one of" in told)
+        message = capsys.readouterr().err
+        assert (
+            message.startswith("aasp: error: ")
+            and message.count("\n") == 1
+            and ("; " in message or "not one of" in message)
+        )
         assert {path for path in Path().rglob("*") if path.suffix != ".csv"} == before
-        return told
+        return message
 
     return run
 
@@ -120,7 +124,7 @@ def test_a_split(done: Shell) -> None:
     assert "model fine-tuned on" in Path("run/report.html").read_text()
 
 
-def test_where_none_is_named_it_begins_with_the_package_s_own(done: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_model_name_the_packaged_model_is_used(done: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("packaged").mkdir()
     Path("model").rename("packaged/aasp-tiny")
     monkeypatch.setattr(model_folder, "PACKAGED", Path("packaged").absolute())
@@ -171,7 +175,7 @@ def test_linear_probing_then_fine_tuning(done: Shell) -> None:
     assert (record.protocol, record.recipe) == ("finetune", "lp_ft")
 
 
-def test_a_recipe_of_ones_own(done: Shell, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_user_defined_recipe(done: Shell, capsys: pytest.CaptureFixture[str]) -> None:
     Path("own_recipes.py").write_text(
         "from dataclasses import replace\nfrom aasp.evaluate.finetune.recipe import words\n"
         "def mine():\n    return replace(words(), name='mine', summary='of my own', layer_decay=0.9)\n"
@@ -185,7 +189,7 @@ def test_a_recipe_of_ones_own(done: Shell, capsys: pytest.CaptureFixture[str]) -
     assert record.recipe == "mine"
 
 
-def test_interrupted_it_goes_on_with_the_same_command(
+def test_an_interrupted_run_resumes_with_the_same_command(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = ["finetune", "model", *INDEX, *SMALL]
@@ -208,8 +212,8 @@ def test_interrupted_it_goes_on_with_the_same_command(
     assert weights[0] == weights[1]
     capsys.readouterr()
     assert main([*command, "seed=1"]) == 2
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1 and "run has seed = 0, this one 1" in told
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and "run has seed = 0, this one 1" in message
 
 
 def test_a_classifier_of_other_classes_lends_its_encoder(done: Shell) -> None:
@@ -222,9 +226,9 @@ def test_a_classifier_of_other_classes_lends_its_encoder(done: Shell) -> None:
 
 def test_files_that_do_not_exist_are_all_listed_and_three_shown(refused: Shell) -> None:
     index(path=lambda clip: f"{'tones' if clip > 5 else 'gone'}/{clip}.wav")
-    told = refused("model", *INDEX, *SMALL)
-    assert "6 of 18 files do not exist" in told and told.count("gone/") == 3 and "and 3 more" in told
-    assert "all listed in run.missing.csv; fix the column path, or continue without them (--allow-missing)" in told
+    message = refused("model", *INDEX, *SMALL)
+    assert "6 of 18 files do not exist" in message and message.count("gone/") == 3 and "and 3 more" in message
+    assert "all listed in run.missing.csv; fix the column path, or continue without them (--allow-missing)" in message
     with open("run.missing.csv", newline="") as file:
         assert [Path(row["path"]).name for row in csv.DictReader(file)] == [f"{clip}.wav" for clip in range(6)]
     assert not Path("run").exists()
@@ -254,7 +258,7 @@ def test_durations_that_the_index_gets_wrong_do_no_harm(done: Shell) -> None:
     assert results("lies")["predictions"] == results()["predictions"]
 
 
-def test_labels_that_occur_only_in_test_and_a_class_of_one_clip_are_said(done: Shell) -> None:
+def test_labels_only_in_test_and_classes_of_one_clip_are_noted(done: Shell) -> None:
     index(label=lambda clip: "rare" if clip == 17 else CLASSES[clip % 3])
     out = done("model", *INDEX, *SMALL)
     assert "1 label(s) only in the test part" in out and "rare" in out
@@ -266,8 +270,8 @@ def test_a_class_of_one_clip_in_a_folder_cannot_be_split(refused: Shell) -> None
     for path in ("byclass/low/0.wav", "byclass/low/3.wav", "byclass/high/2.wav"):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path("tones", Path(path).name).rename(path)
-    told = refused("model", "--benchmark", "folder", "--root", "byclass", "--out", "run", *SMALL)
-    assert "class 'high' has one clip" in told
+    message = refused("model", "--benchmark", "folder", "--root", "byclass", "--out", "run", *SMALL)
+    assert "class 'high' has one clip" in message
 
 
 def test_no_label_of_the_test_part_is_trained(refused: Shell) -> None:
@@ -277,12 +281,12 @@ def test_no_label_of_the_test_part_is_trained(refused: Shell) -> None:
 
 def test_several_labels_with_a_softmax_recipe(refused: Shell) -> None:
     index(label=lambda clip: CLASSES[clip % 3] + ";" * (clip == 3) + "odd" * (clip == 3))
-    told = refused("model", *INDEX, "--recipe", "esc50", *SMALL)
-    assert "several labels per clip, and recipe esc50 has loss softmax; add --set loss=sigmoid" in told
+    message = refused("model", *INDEX, "--recipe", "esc50", *SMALL)
+    assert "several labels per clip, and recipe esc50 has loss softmax; add --set loss=sigmoid" in message
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("argv", "message"),
     [
         (("--set", "crop_seconds=0"), "crop_seconds is 0"),
         (("--set", "crop_seconds=0.02"), "crop_seconds is 0.02, shorter than one analysis window of 25 ms"),
@@ -308,10 +312,10 @@ def test_several_labels_with_a_softmax_recipe(refused: Shell) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
-def test_mistakes_are_one_line(asked: tuple[str, ...], told: str, refused: Shell) -> None:
-    assert told in refused("model", *INDEX, *SMALL, *asked)
+def test_mistakes_are_one_line(argv: tuple[str, ...], message: str, refused: Shell) -> None:
+    assert message in refused("model", *INDEX, *SMALL, *argv)
 
 
-def test_what_is_no_model(refused: Shell) -> None:
+def test_a_folder_without_a_model_is_refused(refused: Shell) -> None:
     assert "nowhere: no such directory" in refused("nowhere", *INDEX, *SMALL)
     assert "tones: holds no config.json" in refused("tones", *INDEX, *SMALL)

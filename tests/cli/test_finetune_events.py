@@ -1,4 +1,4 @@
-"""The whole way at the command line: a table of events, a model over time, its tables; and numbers."""
+"""Full runs at the command line: a table of events, a model over time, its tables; and regression."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ SHORT += ["--set", "crop_seconds=0.8", "batch=4", "validations=1"]
 @pytest.mark.slow
 def test_from_a_folder_of_labels_to_a_table_of_events(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["finetune", "enc", "--events", "labels", "--root", "audio", "--out", "run", *SHORT]) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert "segment_F1" in said and "event_F1" in said and "without an event: 2 of 12 sounds" in said
+    output = " ".join(capsys.readouterr().out.split())
+    assert "segment_F1" in output and "event_F1" in output and "without an event: 2 of 12 sounds" in output
     document = json.loads(Path("run/results.json").read_text())
     assert {record["metric"] for record in document["records"]} == {"mAP", "segment_F1", "event_F1"}
     assert Path("run/report.html").exists()
@@ -64,11 +64,11 @@ def test_from_a_folder_of_labels_to_a_table_of_events(folder: Path, capsys: pyte
 
 
 @pytest.mark.slow
-def test_numbers_are_trained_on_and_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    asked = ["--index", "index.csv", "--label", "pitch", "--split", "part", "--task", "regression"]
-    assert main(["finetune", "enc", *asked, "--out", "run", *SHORT]) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert "numbers: pitch" in said and "R2" in said and "MAE" in said and "with numbers, pitch" in said
+def test_a_regression_is_trained_and_predicted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    task = ["--index", "index.csv", "--label", "pitch", "--split", "part", "--task", "regression"]
+    assert main(["finetune", "enc", *task, "--out", "run", *SHORT]) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert "numbers: pitch" in output and "R2" in output and "MAE" in output and "with numbers, pitch" in output
     assert main(["predict", "run", "audio/test/2.wav", "--json"]) == 0
     value = json.loads(capsys.readouterr().out)["classes"]["pitch"]
     assert 5 < value < 15
@@ -76,7 +76,7 @@ def test_numbers_are_trained_on_and_told(folder: Path, capsys: pytest.CaptureFix
 
 
 def test_events_that_do_not_fit_are_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for given, told in (
+    for given, message in (
         (["--events", "labels"], "name one of --root DIR and --index FILE"),
         (["--events", "nowhere.csv", "--root", "audio"], "no such table of events: nowhere.csv"),
         (["--events", "labels", "--root", "audio/train"], "is none of the 8 sounds of"),
@@ -85,4 +85,4 @@ def test_events_that_do_not_fit_are_one_line(folder: Path, capsys: pytest.Captur
     ):
         assert main(["finetune", "enc", *given, "--out", "run"]) == 2
         err = capsys.readouterr().err
-        assert told in err and err.count("\n") == 1 and not Path("run").exists()
+        assert message in err and err.count("\n") == 1 and not Path("run").exists()

@@ -17,12 +17,12 @@ from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.stems.conv import ConvConfig
 
-Told = Callable[..., str]
+ErrorOf = Callable[..., str]
 
 
 @pytest.fixture
-def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Told:
-    """Runs `aasp` among a model, a sound, a folder of classes and a table; what it says in one line."""
+def error_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> ErrorOf:
+    """Runs `aasp` beside a model, a sound, a folder of classes and a table; returns its one line of error."""
     config = AudioEncoderConfig(stem=ConvConfig(), encoder=EncoderConfig(width=8, depth=1, heads=2))
     AudioEncoder(config).save(tmp_path / "runs/tiny/model")
     (tmp_path / "clips/dogs").mkdir(parents=True)
@@ -83,12 +83,12 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         ("plan aasp_tiny", "aasp plan aasp_base --gpus 8 --utilisation 0.4"),
     ],
 )
-def test_the_line_that_would_have_worked(typed: str, line: str, told: Told) -> None:
-    assert f"`{line}" in told(typed)
+def test_the_line_that_would_have_worked(typed: str, line: str, error_of: ErrorOf) -> None:
+    assert f"`{line}" in error_of(typed)
 
 
-def test_a_place_that_is_not_there_is_no_hint(told: Told) -> None:
-    assert told("nowhere") == "no such command: nowhere; `aasp --help` lists the commands"
+def test_a_missing_path_gives_no_hint(error_of: ErrorOf) -> None:
+    assert error_of("nowhere") == "no such command: nowhere; `aasp --help` lists the commands"
 
 
 @pytest.mark.parametrize("name", cli.EXAMPLES)

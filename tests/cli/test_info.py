@@ -88,13 +88,13 @@ def test_a_model(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = shown(capsys, run)
-    told = ["recipe aasp_tiny", "step 20 of 40", "losses/frame 0.25", "checkpoints step-00000020"]
-    told += [
+    lines = ["recipe aasp_tiny", "step 20 of 40", "losses/frame 0.25", "checkpoints step-00000020"]
+    lines += [
         "data pool: 1,234 files, 3.50 h",
         "started then, resumed 1 ×, last later",
         "1 × 2 threads, torch 2.13.0",
     ]
-    for line in told:
+    for line in lines:
         assert line in out
     assert "rank" not in out, "a number that was not finite is not shown as None"
     assert "model not finished yet" in out
@@ -108,16 +108,23 @@ def test_a_run_that_has_not_logged_yet(run: Path, capsys: pytest.CaptureFixture[
 
 
 def finetuned(folder: Path, part: str) -> Path:
-    """What a fine-tuning leaves behind, as far as it is shown."""
+    """The files of a fine-tuning that `aasp info` reads."""
     folder.mkdir(parents=True)
     clips = {"train": 1200, "valid": 40, "test": 50}
-    asked = {"model": "runs/base", "scratch": False, "data": "esc50", "source": "ESC-50", "round": part, "classes": 50}
+    settings = {
+        "model": "runs/base",
+        "scratch": False,
+        "data": "esc50",
+        "source": "ESC-50",
+        "round": part,
+        "classes": 50,
+    }
     (folder / "recipe.json").write_text(
-        json.dumps({"name": "esc50", "steps": 40, "finetuned": {**asked, "clips": clips}})
+        json.dumps({"name": "esc50", "steps": 40, "finetuned": {**settings, "clips": clips}})
     )
     (folder / "metrics.jsonl").write_text(json.dumps({"step": 20, "loss": 2.5}) + "\n")
     start = {"time": "then", "torch": "2.13.0", "device": "cpu", "precision": "bf16", "threads": 2, "processes": 1}
-    (folder / "environment.json").write_text(json.dumps([{**start, **asked, "clips": clips}]))
+    (folder / "environment.json").write_text(json.dumps([{**start, **settings, "clips": clips}]))
     scored = [{"step": 10, "score": 0.5, "best": True}, {"step": 20, "score": 0.4, "best": False}]
     (folder / "validation.jsonl").write_text("".join(json.dumps(line) + "\n" for line in scored))
     return folder
@@ -131,9 +138,9 @@ def scores(folder: Path, low: float | None = 0.8, high: float | None = 0.85) -> 
 def test_a_fine_tuning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = finetuned(tmp_path / "run", "test")
     out = shown(capsys, run)
-    told = ["fine-tunes runs/base", "data esc50 (ESC-50), 50 classes", "clips 1,200 train, 40 valid, 50 test"]
-    told += ["step 20 of 40", "best on valid 50.0 % at step 10", "model not finished yet", "started then"]
-    for line in told:
+    lines = ["fine-tunes runs/base", "data esc50 (ESC-50), 50 classes", "clips 1,200 train, 40 valid, 50 test"]
+    lines += ["step 20 of 40", "best on valid 50.0 % at step 10", "model not finished yet", "started then"]
+    for line in lines:
         assert line in out
     assert "test accuracy" not in out
     scores(run)
@@ -149,11 +156,11 @@ def test_a_fine_tuning_of_folds(tmp_path: Path, capsys: pytest.CaptureFixture[st
     (tmp_path / "run/fold-10/validation.jsonl").unlink()
     (tmp_path / "run/fold-10/metrics.jsonl").unlink()
     out = shown(capsys, tmp_path / "run")
-    told = ["recipe esc50", "fine-tunes runs/base", "data esc50 (ESC-50), 50 classes"]
-    told += ["fold-1 step 20 of 40, best on valid 50.0 % at step 10, tested"]
-    told += ["fold-2 step 20 of 40, best on valid 50.0 % at step 10, not finished yet"]
-    told += ["fold-10 step 0 of 40, not finished yet"]
-    assert [out.index(line) for line in told] == sorted(out.index(line) for line in told)
+    lines = ["recipe esc50", "fine-tunes runs/base", "data esc50 (ESC-50), 50 classes"]
+    lines += ["fold-1 step 20 of 40, best on valid 50.0 % at step 10, tested"]
+    lines += ["fold-2 step 20 of 40, best on valid 50.0 % at step 10, not finished yet"]
+    lines += ["fold-10 step 0 of 40, not finished yet"]
+    assert [out.index(line) for line in lines] == sorted(out.index(line) for line in lines)
     scores(tmp_path / "run")
     assert "test accuracy 82.5 [80.0, 85.0] %" in shown(capsys, tmp_path / "run")
 
@@ -170,7 +177,7 @@ def test_a_classifier(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture
         assert line in out
 
 
-def test_a_long_name_leaves_its_value_room(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_long_name_leaves_room_for_its_value(capsys: pytest.CaptureFixture[str]) -> None:
     facts("heading", {"a very long name " * 20: "its value", "short": "another"})
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split()[-3:] == ["name", "its", "value"] and lines[2].split() == ["short", "another"], (
@@ -178,7 +185,7 @@ def test_a_long_name_leaves_its_value_room(capsys: pytest.CaptureFixture[str]) -
     )
 
 
-def test_what_is_neither(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_path_that_is_neither_model_run_nor_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"neither a model, a run nor an index: {tmp_path}" in refused(capsys, tmp_path)
     assert "no such file or folder" in refused(capsys, tmp_path / "nothing")
 
@@ -205,18 +212,18 @@ def test_torch_is_not_needed(model: Path, run: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "expected"),
     [(0.25, "0.25 s"), (59.9, "59.9 s"), (60, "1 min 0 s"), (3725, "1 h 2 min"), (90061, "25 h 1 min")],
 )
-def test_durations(seconds: float, said: str) -> None:
-    assert duration_text(seconds) == said
+def test_durations(seconds: float, expected: str) -> None:
+    assert duration_text(seconds) == expected
 
 
 def test_an_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As `aasp index` writes it; nothing but its JSON is read."""
-    said = {"format": 1, "model": {"name": "aasp-tiny", "digest": "0123456789abcdef"}, "root": "/sounds"}
-    said |= {"settings": {"vector": "own", "window": None, "precision": "fp32"}, "width": 1920, "rows": 1234}
-    (tmp_path / "index.json").write_text(json.dumps(said))
+    document = {"format": 1, "model": {"name": "aasp-tiny", "digest": "0123456789abcdef"}, "root": "/sounds"}
+    document |= {"settings": {"vector": "own", "window": None, "precision": "fp32"}, "width": 1920, "rows": 1234}
+    (tmp_path / "index.json").write_text(json.dumps(document))
     assert main(["info", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     for name, value in (("rows", "1,234"), ("dimensions", "1,920"), ("model", r"aasp-tiny \(0123456789ab\)")):

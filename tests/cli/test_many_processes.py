@@ -100,17 +100,17 @@ def test_fine_tuning_on_two_processes(sounds: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1], ids=["SIGTERM", "SIGUSR1"])
-def test_a_signal_to_one_process_makes_all_save_and_a_run_goes_on_with_another_number(
+def test_a_signal_to_one_process_saves_all_and_the_run_resumes_on_another_number(
     number: signal.Signals, sounds: Path, tmp_path: Path
 ) -> None:
     """Two processes, then one, then two again: each clip is seen once an epoch."""
     run = tmp_path / "run"
     process = started(pretraining(sounds, run, 400), TORCHRUN)
     until_step(run, 3, process)
-    asked = time.monotonic()
+    signalled = time.monotonic()
     os.kill(workers(process)[1], number)
     _, err = process.communicate(timeout=60)
-    assert time.monotonic() - asked < 30 and err.count("exitcode  : 75") == 2, err
+    assert time.monotonic() - signalled < 30 and err.count("exitcode  : 75") == 2, err
     first = checkpoint.read_state(checkpoint.latest(run))
     assert [one["data"]["position"]["next_index"] for one in first[1]["processes"]] == [2 * first[0]] * 2
 
@@ -135,7 +135,7 @@ def test_a_signal_to_one_process_makes_all_save_and_a_run_goes_on_with_another_n
     assert sum(one["clips"] for one in state["processes"]) == 4 * step
 
 
-def test_a_killed_process_is_named_and_the_relaunch_goes_on(sounds: Path, tmp_path: Path) -> None:
+def test_a_killed_process_is_named_and_the_relaunch_resumes(sounds: Path, tmp_path: Path) -> None:
     """torchrun starts all again, which resume from the last checkpoint without a further option."""
     run = tmp_path / "run"
     argv = pretraining(sounds, run, 60, "--checkpoint-every", "5")

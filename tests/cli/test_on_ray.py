@@ -33,8 +33,8 @@ def test_without_ray_it_is_one_line(
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     assert main(["embed", str(model), str(hums), "--out", str(tmp_path / "a.parquet"), "--engine", "ray"]) == 2
-    told = "aasp: error: --engine ray: Ray is not installed; pip install 'aasp-audio[ray]'\n"
-    assert capsys.readouterr().err == told
+    message = "aasp: error: --engine ray: Ray is not installed; pip install 'aasp-audio[ray]'\n"
+    assert capsys.readouterr().err == message
     assert {path.name for path in tmp_path.iterdir()} == {"model"}
 
 

@@ -56,7 +56,7 @@ def test_embedding(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("argv", "told"),
+    ("argv", "message"),
     [
         (["aasp_bass", *EIGHT], "did you mean 'aasp_base'?"),
         (["aasp_base", *EIGHT, "--set", "masking.vews=2"], "did you mean 'views'?"),
@@ -69,10 +69,10 @@ def test_embedding(capsys: pytest.CaptureFixture[str]) -> None:
         (["aasp_base", "--utilisation", "0.4"], "--gpus"),
     ],
 )
-def test_a_mistake_is_one_line(argv: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistake_is_one_line(argv: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", *argv]) == 2
     shown = capsys.readouterr().err
-    assert told in shown and shown.count("\n") == 1
+    assert message in shown and shown.count("\n") == 1
 
 
 def test_help_answers_without_torch() -> None:
@@ -81,11 +81,11 @@ def test_help_answers_without_torch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "expected"),
     [(0, "0 B"), (1, "1 B"), (999.4, "999 B"), (999.6, "1 kB"), (56.14e12, "56.1 TB"), (0.0177, "17.7 mB")],
 )
-def test_quantities_have_three_digits_and_a_prefix(value: float, told: str) -> None:
-    assert si(value, "B") == told
+def test_quantities_have_three_digits_and_a_prefix(value: float, expected: str) -> None:
+    assert si(value, "B") == expected
 
 
 @pytest.mark.slow
@@ -95,24 +95,26 @@ def test_the_page_holds_what_its_commands_print(line: str, capsys: pytest.Captur
     assert main([*argv, "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
     if "--embed-hours" in argv:
-        told = [duration_text(86_400 * plan["limits"][plan["bottleneck"]])]
+        figures = [duration_text(86_400 * plan["limits"][plan["bottleneck"]])]
     else:
-        told = [si(plan["step_seconds"], "s"), duration_text(86_400 * plan["days"]), si(plan["step_flops"], "FLOP")]
-        told.append(si(sum(plan["memory"].values()), "B"))
-    assert any(figure in PAGE for figure in told), told
+        figures = [si(plan["step_seconds"], "s"), duration_text(86_400 * plan["days"]), si(plan["step_flops"], "FLOP")]
+        figures.append(si(sum(plan["memory"].values()), "B"))
+    assert any(figure in PAGE for figure in figures), figures
 
 
-def test_what_makes_a_step_fit(capsys: pytest.CaptureFixture[str]) -> None:
+def test_changes_that_make_a_step_fit(capsys: pytest.CaptureFixture[str]) -> None:
     small = ["aasp_tiny", *EIGHT[:1], "1", *EIGHT[2:]]
     assert main(["plan", *small, "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert plan["fits"] == {}
     room = f"{0.75e-9 * sum(plan['memory'].values()):.3g}"
     assert main(["plan", *small, "--memory", room]) == 0
-    told = capsys.readouterr().out
-    assert f"more than its {float(room):g} GB; what fits" in told
-    assert "--set optimizer.recompute=true" in told and "--set optimizer.accumulate=2" in told
-    assert "accumulated, the contrastive loss distinguishes a clip from the others and the utterance target is" in told
+    output = capsys.readouterr().out
+    assert f"more than its {float(room):g} GB; what fits" in output
+    assert "--set optimizer.recompute=true" in output and "--set optimizer.accumulate=2" in output
+    assert (
+        "accumulated, the contrastive loss distinguishes a clip from the others and the utterance target is" in output
+    )
     assert main(["plan", *small, "--memory", "0.001"]) == 0
     assert "use more GPUs, or a smaller model" in capsys.readouterr().out
 

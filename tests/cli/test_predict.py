@@ -64,7 +64,7 @@ def test_a_line_a_file_with_the_likeliest_first(shown: Shown) -> None:
         assert classes == [f"{name} {100 * p:.1f} %" for name, p in ranked]
 
 
-def test_five_classes_when_nothing_is_said_and_never_more_than_there_are(shown: Shown) -> None:
+def test_five_classes_by_default_and_never_more_than_the_model_has(shown: Shown) -> None:
     assert len(shown("model", "a.wav")[0].split("\t")) == 1 + 5
     assert len(shown("model", "a.wav", "--top", "100")[0].split("\t")) == 1 + 7
 
@@ -83,7 +83,7 @@ def test_json_holds_every_class(shown: Shown) -> None:
     assert len(json.loads(shown("model", "a.wav", "--json", "--top", "3")[0])["classes"]) == 3
 
 
-def test_frames_say_when(shown: Shown) -> None:
+def test_frames_have_start_and_end(shown: Shown) -> None:
     out, _ = shown("model", "a.wav", "--json", "--frames")
     frames = json.loads(out)["frames"]
     assert [(one["start"], one["end"]) for one in frames] == [(0.0, 1.0), (0.5, 1.3)]
@@ -105,7 +105,7 @@ def test_several_labels_have_probabilities_of_their_own(shown: Shown) -> None:
     assert sum(line["classes"].values()) != pytest.approx(1, abs=0.01)
 
 
-def test_folds_answer_together_and_it_is_said(shown: Shown) -> None:
+def test_folds_are_averaged_and_reported(shown: Shown) -> None:
     out, err = shown("run", "a.wav", "--json")
     assert err == "run: the mean of 2 folds' probabilities: 0, 1\n"
     each = [expected(f"run/fold-{fold}", "a.wav") for fold in (0, 1)]
@@ -113,7 +113,7 @@ def test_folds_answer_together_and_it_is_said(shown: Shown) -> None:
     assert json.loads(out)["classes"] == pytest.approx(mean, abs=1e-5)
 
 
-def test_folders_are_searched_and_what_is_bad_in_them_is_named(shown: Shown, folder: Path) -> None:
+def test_folders_are_searched_and_their_bad_files_named(shown: Shown, folder: Path) -> None:
     Path("sounds/bad.wav").write_bytes(b"no sound")
     Path("sounds/song.mpc").write_bytes(b"x")
     out, err = shown("model", "sounds", "a.wav")
@@ -121,7 +121,7 @@ def test_folders_are_searched_and_what_is_bad_in_them_is_named(shown: Shown, fol
     assert err.count("\n") == 2 and "bad.wav: not audio" in err and "song.mpc: format not supported" in err
 
 
-def test_a_bad_file_that_was_named_does_not_hold_up_the_others(shown: Shown) -> None:
+def test_a_named_bad_file_does_not_stop_the_others(shown: Shown) -> None:
     Path("empty.wav").touch()
     out, err = shown("model", "a.wav", "empty.wav", "nowhere.wav", "sounds/b.flac", code=2)
     assert [line.split("\t")[0] for line in out.splitlines()] == ["a.wav", "sounds/b.flac"]
@@ -131,7 +131,7 @@ def test_a_bad_file_that_was_named_does_not_hold_up_the_others(shown: Shown) -> 
 
 
 @pytest.mark.parametrize(
-    ("argv", "told"),
+    ("argv", "message"),
     [
         (("encoder", "a.wav"), "encoder: an encoder without classes; make a classifier of it with `aasp finetune`"),
         (("nowhere", "a.wav"), "nowhere: no such directory"),
@@ -150,12 +150,12 @@ def test_a_bad_file_that_was_named_does_not_hold_up_the_others(shown: Shown) -> 
         (("model", ""), "an empty argument, perhaps from an unset shell variable; give a value"),
     ],
 )
-def test_mistakes_are_one_line(argv: tuple[str, ...], told: str, shown: Shown) -> None:
+def test_mistakes_are_one_line(argv: tuple[str, ...], message: str, shown: Shown) -> None:
     out, err = shown(*argv, code=2)
-    assert out == "" and err.count("\n") == 1 and told in err
+    assert out == "" and err.count("\n") == 1 and message in err
 
 
-def test_the_bar_of_a_terminal_keeps_out_of_the_pipe(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_progress_bar_is_not_written_to_a_pipe(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True

@@ -54,7 +54,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def told(text: str) -> list[tuple[str, float, float, str, float]]:
+def event_rows(text: str) -> list[tuple[str, float, float, str, float]]:
     rows = [line.split("\t") for line in text.splitlines()]
     return [(file, float(start), float(end), label, float(score)) for file, start, end, label, score in rows]
 
@@ -66,15 +66,15 @@ def over_time(path: str, how: Detection, hop: float | None = None) -> list[tuple
     return [(e.file, round(e.start, 3), round(e.end, 3), e.label, round(e.score or 0, 3)) for e in found]
 
 
-def test_events_of_steps_are_told_with_thresholds_smoothing_and_least_length(shown: Shown) -> None:
+def test_events_of_steps_follow_thresholds_smoothing_and_minimum_length(shown: Shown) -> None:
     thresholds = ["--threshold", "0.5", "dog=0.6", "a=b=0.4"]
-    asked = [*thresholds, "--smooth", "0.4", "--min-length", "0.3", "--hop", "0.08"]
-    out, err = shown("run", "a.wav", "b.flac", "--frames", *asked)
+    options = [*thresholds, "--smooth", "0.4", "--min-length", "0.3", "--hop", "0.08"]
+    out, err = shown("run", "a.wav", "b.flac", "--frames", *options)
     assert "the mean of 2 folds' probabilities" in err
     how = Detection(0.5, {"dog": 0.6, "a=b": 0.4}, smooth=0.4, min_length=0.3)
     expected = over_time("a.wav", how, 0.08) + over_time("b.flac", how, 0.08)
-    assert len(expected) > 2 and told(out) == expected
-    assert all(end - start >= 0.3 - 1e-3 for _, start, end, _, _ in told(out))
+    assert len(expected) > 2 and event_rows(out) == expected
+    assert all(end - start >= 0.3 - 1e-3 for _, start, end, _, _ in event_rows(out))
 
 
 def test_events_of_windows_are_those_of_a_classifier_of_clips(shown: Shown) -> None:
@@ -84,7 +84,7 @@ def test_events_of_windows_are_those_of_a_classifier_of_clips(shown: Shown) -> N
     assert edges[:3].tolist() == [0, 0.25, 0.5] and edges[-1] == pytest.approx(2.3)
     expected = detect("a.wav", edges, values, CLASSES, Detection(0.55))
     rows = [(round(e.start, 3), round(e.end, 3), e.label) for e in expected]
-    assert rows and rows == [(start, end, label) for _, start, end, label, _ in told(out)]
+    assert rows and rows == [(start, end, label) for _, start, end, label, _ in event_rows(out)]
 
 
 def test_json_has_events_beside_the_clips_classes(shown: Shown) -> None:
@@ -92,24 +92,24 @@ def test_json_has_events_beside_the_clips_classes(shown: Shown) -> None:
     lines = [json.loads(line) for line in out.splitlines()]
     assert [line["file"] for line in lines] == ["a.wav", "b.flac"]
     expected = over_time("a.wav", Detection())
-    said = [(round(e["start"], 3), round(e["end"], 3), e["label"]) for e in lines[0]["events"]]
-    assert said == [(start, end, label) for _, start, end, label, _ in expected]
+    events = [(round(e["start"], 3), round(e["end"], 3), e["label"]) for e in lines[0]["events"]]
+    assert events == [(start, end, label) for _, start, end, label, _ in expected]
     assert lines[0].keys() == {"file", "seconds", "multilabel", "classes", "events"}
     assert lines[0]["classes"].keys() == set(CLASSES)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("e.csv", "csv"), ("e.parquet", "parquet"), ("e.tsv", "dcase"),
                                             ("raven", "raven"), ("labels", "audacity")])  # fmt: skip
-def test_every_table_holds_what_the_terminal_says(name: str, kind: str, shown: Shown) -> None:
-    said = told(shown("run", "a.wav", "b.flac", "--frames", "--threshold", "0.5")[0])
+def test_every_table_holds_the_printed_events(name: str, kind: str, shown: Shown) -> None:
+    printed = event_rows(shown("run", "a.wav", "b.flac", "--frames", "--threshold", "0.5")[0])
     kinds = ["--format", kind] if "." not in name else []
     out, _ = shown("run", "a.wav", "b.flac", "--frames", "--out", name, *kinds)
-    assert out == f"{name}: {len(said)} events in 2 file(s), {kind}\n"
+    assert out == f"{name}: {len(printed)} events in 2 file(s), {kind}\n"
     found = read_events(name)
     rows = sorted((Path(e.file).name, round(e.start, 3), round(e.end, 3), e.label) for e in found.events)
-    assert rows == sorted((file, start, end, label) for file, start, end, label, _ in said)
+    assert rows == sorted((file, start, end, label) for file, start, end, label, _ in printed)
     if kind in ("csv", "parquet", "raven"):
-        assert sorted(round(e.score or 0, 3) for e in found.events) == sorted(row[-1] for row in said)
+        assert sorted(round(e.score or 0, 3) for e in found.events) == sorted(row[-1] for row in printed)
     if kind == "raven":
         assert {(e.low_hz, e.high_hz) for e in found.events} == {(20.0, 8_000.0)}, "the band that the model receives"
 
@@ -123,11 +123,11 @@ def test_steps_are_shown_without_events_as_windows_are(shown: Shown) -> None:
     assert whole["dog"] == pytest.approx(max(one["classes"]["dog"] for one in frames))
 
 
-def test_a_model_of_numbers_tells_them_as_they_are(shown: Shown) -> None:
+def test_a_regression_model_prints_its_values(shown: Shown) -> None:
     out, _ = shown("numbers", "a.wav")
-    path, said = out.strip().split("\t")
+    path, printed = out.strip().split("\t")
     expected = class_probabilities(load_classifier("numbers"), ["a.wav"])[0, 0]
-    assert path == "a.wav" and float(said.removeprefix("bpm ")) == pytest.approx(expected, rel=1e-3)
+    assert path == "a.wav" and float(printed.removeprefix("bpm ")) == pytest.approx(expected, rel=1e-3)
 
 
 def test_a_bad_file_of_a_folder_is_counted_and_a_named_one_fails_after_the_table(shown: Shown) -> None:
@@ -181,7 +181,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("message", WRONG)
-def test_what_is_wrong_is_one_line_and_nothing_is_written(message: str, shown: Shown) -> None:
+def test_mistakes_are_one_line_and_write_nothing(message: str, shown: Shown) -> None:
     Path("a.csv").write_text("mine")
     Path("run.csv").mkdir()
     before = sorted(Path().rglob("*"))

@@ -68,7 +68,7 @@ def wait_for(process: subprocess.Popen, run: Path, step: int) -> None:
 
 
 def numbers(run: Path) -> list[dict[str, float]]:
-    """What a run has logged, without what a clock measured."""
+    """The log of a run, without measured times."""
     return [{name: value for name, value in line.items() if name not in CLOCK} for line in read_metrics(run)]
 
 
@@ -80,7 +80,7 @@ def whole(sounds: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-def test_a_run_holds_what_it_should(whole: Path) -> None:
+def test_a_run_holds_its_files(whole: Path) -> None:
     assert {path.name for path in whole.iterdir() if not path.name.startswith(".")} == {
         *("recipe.json", "environment.json", "metrics.jsonl", "tensorboard", "checkpoints", "model")
     }
@@ -119,7 +119,7 @@ def test_a_finished_run_is_left_as_it_is(whole: Path, sounds: Path) -> None:
 
 
 @pytest.mark.slow
-def test_sigterm_exits_with_75_and_the_run_goes_on_exactly(whole: Path, sounds: Path, tmp_path: Path) -> None:
+def test_sigterm_exits_with_75_and_the_run_resumes_exactly(whole: Path, sounds: Path, tmp_path: Path) -> None:
     process = start(words(sounds, tmp_path))
     wait_for(process, tmp_path, 3)
     process.terminate()
@@ -131,7 +131,7 @@ def test_sigterm_exits_with_75_and_the_run_goes_on_exactly(whole: Path, sounds: 
 
 
 @pytest.mark.slow
-def test_kill_9_and_the_run_goes_on_exactly(whole: Path, sounds: Path, tmp_path: Path) -> None:
+def test_the_run_resumes_exactly_after_kill_9(whole: Path, sounds: Path, tmp_path: Path) -> None:
     process = start(words(sounds, tmp_path))
     wait_for(process, tmp_path, 18)
     process.kill()
@@ -141,7 +141,7 @@ def test_kill_9_and_the_run_goes_on_exactly(whole: Path, sounds: Path, tmp_path:
     assert numbers(tmp_path) == numbers(whole)
 
 
-def test_going_on_with_other_data_is_refused(sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_resuming_with_other_data_is_refused(sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
     assert main(words(sounds, run, steps=1)) == 0
     (tmp_path / "fewer").mkdir()
@@ -151,7 +151,7 @@ def test_going_on_with_other_data_is_refused(sounds: Path, tmp_path: Path, capsy
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "message"),
     [
         (["--set", "masking.views"], "--set masking.views: no value; write it as masking.views=VALUE"),
         (["--threads", "0"], "--threads is 0"),
@@ -161,11 +161,11 @@ def test_going_on_with_other_data_is_refused(sounds: Path, tmp_path: Path, capsy
         (["--resume", "nowhere"], "no such checkpoint: nowhere"),
     ],
 )
-def test_what_makes_no_sense_is_refused_before_anything_is_written(
-    more: list[str], told: str, sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_bad_options_are_refused_before_anything_is_written(
+    more: list[str], message: str, sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(words(sounds, tmp_path / "run", *more)) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

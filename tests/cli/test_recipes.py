@@ -29,8 +29,8 @@ def test_every_field_of_one_is_printed(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_an_unknown_recipe_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["recipes", "aasp_tinny"]) == 2
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1 and "aasp_tinny" in told and "aasp_tiny" in told
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and "aasp_tinny" in message and "aasp_tiny" in message
 
 
 def test_the_recipes_of_fine_tuning(capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,11 +42,11 @@ def test_the_recipes_of_fine_tuning(capsys: pytest.CaptureFixture[str]) -> None:
     rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()[1:] if len(line.split()) > 1)
     assert rows["layer_decay"].strip() == "0.65" and rows["augment.mask"].strip() == "0.4"
     assert main(["recipes", "--finetune", "aasp_base"]) == 2
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1 and "fine-tuning recipe 'aasp_base' is unknown" in told
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and "fine-tuning recipe 'aasp_base' is unknown" in message
 
 
 def test_of_many_recipes_the_nearest_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["recipes", "nosuch"]) == 2
-    told = capsys.readouterr().err
-    assert "recipe 'nosuch' is unknown; the nearest of " in told and told.count("\n") == 1 and len(told) < 200
+    message = capsys.readouterr().err
+    assert "recipe 'nosuch' is unknown; the nearest of " in message and message.count("\n") == 1 and len(message) < 200

@@ -1,4 +1,4 @@
-"""`aasp reproduce`: a run again, equal bit for bit; what differs is said, and what can't be repeated is refused."""
+"""`aasp reproduce`: a run again, equal bit for bit; differences are listed, and what can't be repeated is refused."""
 
 from __future__ import annotations
 
@@ -72,16 +72,16 @@ def test_a_run_again_is_equal_bit_for_bit(
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert main(["reproduce", "../run", "--out", "again"]) == 0
-    told = capsys.readouterr().out.splitlines()
-    assert told[1] == "nothing differs: commit, versions, machine and data are the same"
-    assert told[-1].endswith("losses are equal bit for bit at all 4 logged steps")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "nothing differs: commit, versions, machine and data are the same"
+    assert lines[-1].endswith("losses are equal bit for bit at all 4 logged steps")
     again = tmp_path / "elsewhere/again"
     assert json.loads((again / "recipe.json").read_text()) == json.loads((copy / "recipe.json").read_text())
     assert [line["loss"] for line in read_metrics(again)] == [line["loss"] for line in read_metrics(copy)]
     assert main(["reproduce", "../run", "--out", "again"]) == 0, "what is finished is compared again"
 
 
-def test_what_differs_is_told_first_and_how_far_it_went_last(
+def test_differences_are_printed_first_and_the_deviation_last(
     copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     edit(copy / "environment.json", lambda starts: starts[0].update(torch="2.0.1", commit="abc"))
@@ -90,12 +90,12 @@ def test_what_differs_is_told_first_and_how_far_it_went_last(
     edit(copy / "environment.json", lambda starts: starts[0].update(command=imports))
     (tmp_path / "evil.py").write_text("raise SystemExit('imported')")
     assert main(["reproduce", str(copy)]) == 1
-    told = capsys.readouterr().out.splitlines()
-    rows = {line.split("  ")[0]: line for line in told[1:6]}
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line.split("  ")[0]: line for line in lines[1:6]}
     assert rows["differs"].split() == ["differs", "then", "now", "what", "may", "change"]
     assert "2.0.1" in rows["torch"] and rows["torch"].endswith("last digits")
     assert " abc " in rows["commit"] and rows["commit"].endswith("other code")
-    assert "losses differ first at step " in told[-1] and " of 4 logged ones: loss" in told[-1]
+    assert "losses differ first at step " in lines[-1] and " of 4 logged ones: loss" in lines[-1]
     found = Losses.of(copy, tmp_path / "run-again")
     assert found.steps == 4 and 0 < found.last <= found.largest[0] < 1
 
@@ -127,7 +127,7 @@ def test_data_that_moved_is_the_same(copy: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (
             ["aasp", "compare", "aasp_tiny", "--out", "lab"],
@@ -137,25 +137,25 @@ def test_data_that_moved_is_the_same(copy: Path, tmp_path: Path) -> None:
         (["aasp"], "has no command"),
     ],
 )
-def test_what_other_commands_started_is_theirs(
-    words: list[str], told: str, copy: Path, capsys: pytest.CaptureFixture[str]
+def test_runs_of_other_commands_are_refused(
+    words: list[str], message: str, copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     edit(copy / "environment.json", lambda starts: starts[0].update(command=words))
     assert main(["reproduce", str(copy)]) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
-def test_what_is_no_record_is_refused(copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_without_a_record_is_refused(copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lab = tmp_path / "lab"
     lab.mkdir()
     (lab / "comparison.json").write_text('{"command": "aasp compare a b"}')
-    for place, more, told in (
+    for place, more, message in (
         (lab, [], "run its own command with another --out: `aasp compare a b`"),
         (tmp_path / "gone", [], "no recipe.json in"),
         (copy, ["--out", str(copy / "again")], "is inside the run to repeat"),
     ):
         assert main(["reproduce", str(place), *more]) == 2
-        assert told in capsys.readouterr().err
+        assert message in capsys.readouterr().err
     (copy / "environment.json").write_text("[{")
     assert main(["reproduce", str(copy)]) == 2
     assert "environment.json: not readable as JSON" in capsys.readouterr().err

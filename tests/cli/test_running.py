@@ -1,4 +1,4 @@
-"""Options of where and how a model runs: each command knows them, runs so, and says in one line what is not here."""
+"""Options for device, batch and precision: every command follows them; an unavailable device is one line."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "alias kernels model dog.wav --out lab",
     ],
 )
-def test_a_device_that_is_not_here_is_one_line_before_the_work(
+def test_a_missing_device_is_one_line_before_the_work(
     argv: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
@@ -59,8 +59,8 @@ def test_a_device_that_is_not_here_is_one_line_before_the_work(
     for clip in ("a", "b"):
         (folder / clip).mkdir(exist_ok=True)
     assert main([*argv.split(), "--device", "cuda:1"]) == 2
-    told = capsys.readouterr().err
-    assert "no device cuda:1: this machine has cpu" in told and told.count("\n") == 1
+    message = capsys.readouterr().err
+    assert "no device cuda:1: this machine has cpu" in message and message.count("\n") == 1
     assert [path for path in sorted(folder.rglob("*")) if path.name not in "ab"] == before
 
 
@@ -73,7 +73,7 @@ def test_commands_that_run_a_model_choose_its_precision(module: str) -> None:
     assert fields["precision"].default == ("auto" if module in ("embed", "predict") else "fp32")
 
 
-def test_a_batch_is_as_large_as_asked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_has_the_requested_size(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(7):
         soundfile.write(folder / f"{number}.wav", np.zeros(16_000), 16_000)
     sizes: list[int] = []
@@ -85,7 +85,7 @@ def test_a_batch_is_as_large_as_asked_for(folder: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_prediction_runs_in_the_precision_asked_for(
+def test_prediction_runs_in_the_requested_precision(
     precision: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
@@ -110,13 +110,13 @@ def test_the_probe_embed_and_the_laboratory_read_the_same_vector(folder: Path) -
         np.testing.assert_allclose(arrays["embedding"], probed, atol=1e-6)
     from aasp.audio.io import read
 
-    heard = open_adapter("own").embed_waveform(torch.from_numpy(read("dog.wav"))[None])
-    np.testing.assert_allclose(heard.clip, probed, atol=1e-5)
+    embedded = open_adapter("own").embed_waveform(torch.from_numpy(read("dog.wav"))[None])
+    np.testing.assert_allclose(embedded.clip, probed, atol=1e-5)
     assert Protocol.of("evar").candidates({OWN: probed}).keys() == {("own", "own")}
 
 
 @pytest.mark.parametrize(("layers", "poolings"), [(("own", "1"), ()), (("own",), ("mean",)), (("owned",), ())])
-def test_what_does_not_go_with_the_own_vector(layers: tuple, poolings: tuple) -> None:
+def test_options_that_conflict_with_the_own_vector(layers: tuple, poolings: tuple) -> None:
     with pytest.raises(AaspError, match=r"give it alone|no such layer: owned; give numbers from 0, own, or weighted"):
         Protocol.of("evar", layers, poolings)
 
@@ -136,7 +136,7 @@ def test_the_laboratory_takes_a_layer_and_a_precision(folder: Path) -> None:
 def test_one_process_of_several_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in engine.SIZES:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")  # as accelerate has it that was asked for two processors' processes
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")  # as accelerate sets it for two processes on the processor
     monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
     with pytest.raises(AaspError, match="started only one process, as it does on CPUs; add --multi_gpu"):
         engine.accelerator("cpu")

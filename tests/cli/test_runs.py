@@ -38,8 +38,8 @@ def test_a_table(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["runs", str(run.parent)]) == 0
     heading, row = capsys.readouterr().out.splitlines()
     assert heading.split() == list(HEADINGS)
-    for told in ("tiny  pretrain  aasp_tiny  stopped", "20 of 40", "1.5000", " 8.0 ", " 3.2 ", "step-00000016, "):
-        assert told in row
+    for text in ("tiny  pretrain  aasp_tiny  stopped", "20 of 40", "1.5000", " 8.0 ", " 3.2 ", "step-00000016, "):
+        assert text in row
     with locked(run / ".lock"):
         assert main(["runs", str(run)]) == 0
     assert " running " in capsys.readouterr().out
@@ -74,7 +74,7 @@ def fail(run: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("end", "code", "told"),
+    ("end", "code", "message"),
     [
         (finish, 0, "finished: {run}, step 40 of 40"),
         (fail, 1, "failed: {run}, step 30 of 40: loss is not finite"),
@@ -86,7 +86,7 @@ def fail(run: Path) -> None:
     ],
 )
 def test_a_run_is_followed_to_its_end(
-    run: Path, end: Callable[[Path], None], code: int, told: str, capsys: pytest.CaptureFixture[str]
+    run: Path, end: Callable[[Path], None], code: int, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     begun = threading.Event()
 
@@ -106,18 +106,18 @@ def test_a_run_is_followed_to_its_end(
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(" · ")[0] for line in lines[:2]] == ["step 20/40", "step 30/40"]
     assert "loss 1.0000 · 8.0 clips/s · 0.50 h seen" in lines[1]
-    assert lines[-1] == told.format(run=run)
+    assert lines[-1] == message.format(run=run)
 
 
-def test_watching_what_does_not_run(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_watching_a_path_that_is_no_running_run(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["watch", str(run)]) == 75
     assert capsys.readouterr().out.startswith("stopped: ")
-    for place, told in (
+    for place, message in (
         (run.parent, f"holds several runs; name one of them, as in `aasp watch {run}`"),
         (run / "checkpoints", "no run: "),
         (tmp_path / "gone", "no such folder: "),
     ):
         assert main(["watch", str(place)]) == 2
-        assert told in capsys.readouterr().err
+        assert message in capsys.readouterr().err
     assert main(["watch", str(run), "--every", "0"]) == 2
     assert "--every is 0" in capsys.readouterr().err

@@ -59,7 +59,9 @@ def refused(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
     return captured.err
 
 
-def test_nothing_is_overwritten_unasked(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_overwritten_without_the_option(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "m.csv"
     for existing in (out, tmp_path / "skipped.csv"):
         existing.write_text("precious")

@@ -42,11 +42,11 @@ def test_embed(folder: Path, tmp_path: Path) -> None:
 
 
 def test_stats_and_scan(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = set()
+    outputs = set()
     for name in ("files", "shards", "rows.parquet"):
         assert main(["stats", str(folder / name)]) == 0
-        told.add(capsys.readouterr().out.partition("\n")[2])
-    assert len(told) == 1 and "files" in told.pop()
+        outputs.add(capsys.readouterr().out.partition("\n")[2])
+    assert len(outputs) == 1 and "files" in outputs.pop()
     assert main(["scan", str(folder / "rows.parquet"), "--out", str(tmp_path / "m.parquet")]) == 0
     assert main(["stats", str(tmp_path / "m.parquet")]) == 0
     assert main(["info", str(folder / "shards" / "index.parquet")]) == 0

@@ -68,7 +68,7 @@ def test_long_sounds_are_looked_at_in_the_windows_that_they_are_embedded_in() ->
     assert torch.allclose(found, total / reads, atol=1e-5)
 
 
-def test_attention_of_ones_own_tells_none() -> None:
+def test_user_defined_attention_without_weights_is_refused() -> None:
     model = encoder()
     model.encoder.blocks[1].attention = torch.nn.Identity()
     with pytest.raises(AaspError, match="attention Identity gives no weights"):
@@ -89,7 +89,7 @@ def colours(path: str) -> np.ndarray:
     return np.ptp(np.asarray(Image.open(path).convert("RGB")).astype(int), axis=2)
 
 
-def test_a_spectrogram_is_grey_and_attention_tints_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_spectrogram_is_grey_and_attention_is_coloured(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", "dog.wav"]) == 0
     assert capsys.readouterr().out.split() == ["dog.wav.spectrogram.png", "sound", "dog.wav"]
     assert colours("dog.wav.spectrogram.png").max() < 8
@@ -103,7 +103,7 @@ def test_a_model_of_another_rate_draws_up_to_its_own_band(folder: Path) -> None:
     assert "<!-- 16 -->" in Path("a.svg").read_text(), "kHz"
 
 
-def test_a_part_is_drawn_and_that_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_part_is_drawn_and_reported(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", "model", "dog.wav", "--start", "0.5", "--seconds", "1", "--channels", "2"]) == 0
     assert "0.5 to 1.5 s of 2 s" in capsys.readouterr().out
 
@@ -126,7 +126,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("message", WRONG)
-def test_what_is_wrong_is_one_line_and_nothing_is_written(
+def test_mistakes_are_one_line_and_write_nothing(
     message: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("mine.png").write_text("mine")

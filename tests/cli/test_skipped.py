@@ -27,7 +27,7 @@ def test_in_a_table_and_without_a_list(capsys: pytest.CaptureFixture[str]) -> No
     assert first(["a\nb: empty file"]).count("\n") == 0, "a name with a line break stays in its line"  # type: ignore[union-attr]
     assert first([]) is None
     show(["a.wav: empty file"], "compared by their bytes alone")
-    said = ["skipped a.wav: empty file", "1 skipped in all, compared by their bytes alone"]
-    assert capsys.readouterr().err.splitlines() == said
+    lines = ["skipped a.wav: empty file", "1 skipped in all, compared by their bytes alone"]
+    assert capsys.readouterr().err.splitlines() == lines
     show([], "")
     assert capsys.readouterr().err == ""

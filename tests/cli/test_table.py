@@ -1,4 +1,4 @@
-"""`aasp table`: files and folders in, one layout out; every mistake is one line."""
+"""`aasp table`: files and folders as input, one layout as output; every mistake is one line."""
 
 from __future__ import annotations
 
@@ -36,17 +36,19 @@ def test_one_protocol_of_named_files_without_peers(results: Path, capsys: pytest
     assert out.count(r"\begin{tabular}") == 1 and "90.0" in out and "AaPE" not in out
 
 
-def test_a_file_is_written_and_not_replaced_unasked(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_is_written_and_not_replaced_without_the_option(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = results / "table.csv"
-    asked = ["table", str(results), "--protocol", "linear", "--format", "csv", "--out", str(out)]
-    assert main(asked) == 0 and out.read_text().startswith("rows,system,recipe,ESC-50,")
+    argv = ["table", str(results), "--protocol", "linear", "--format", "csv", "--out", str(out)]
+    assert main(argv) == 0 and out.read_text().startswith("rows,system,recipe,ESC-50,")
     assert capsys.readouterr().out == ""
-    assert main(asked) == 2 and "output exists" in capsys.readouterr().err
-    assert main([*asked, "--overwrite"]) == 0
+    assert main(argv) == 2 and "output exists" in capsys.readouterr().err
+    assert main([*argv, "--overwrite"]) == 0
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("argv", "message"),
     [
         ([], "results"),
         (["gone.json"], "no such results file: gone.json"),
@@ -60,14 +62,14 @@ def test_a_file_is_written_and_not_replaced_unasked(results: Path, capsys: pytes
     ],
 )
 def test_mistakes_are_one_line(
-    results: Path, asked: list[str], told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    results: Path, argv: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(results.parent)
     Path("empty").mkdir()
     Path("cut.json").write_text('{"records"')
     Path("other.json").write_text("{}")
     write_records("again.json", [replace(ONE, value=0.3)])
-    assert main(["table", *asked, "--out", "table.md"]) == 2
+    assert main(["table", *argv, "--out", "table.md"]) == 2
     err = capsys.readouterr().err
-    assert err.startswith("aasp: error: ") and err.count("\n") == 1 and told in err
+    assert err.startswith("aasp: error: ") and err.count("\n") == 1 and message in err
     assert not Path("table.md").exists()

@@ -1,4 +1,4 @@
-"""`aasp pretrain --from`, `--extend`, `--data-changed`: a model or a run is trained on, and what that was is kept."""
+"""`aasp pretrain --from`, `--extend`, `--data-changed`: training continues, and its origin is recorded."""
 
 from __future__ import annotations
 
@@ -56,15 +56,15 @@ def pretrain(data: Path, out: Path, *more: str, settings: dict[str, str] = SIZES
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: object, **settings: dict[str, str]) -> str:
-    """What is said, in one line, of a command that must write nothing."""
+    """The one line of error of a command that must write nothing."""
     out = Path(str(arguments[1]))
     before = sorted(out.rglob("*")) if out.exists() else None
     capsys.readouterr()
     assert pretrain(*arguments, **settings) == 2  # type: ignore[arg-type]
-    said = capsys.readouterr()
-    assert said.out == "" and said.err.count("\n") == 1
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1
     assert (sorted(out.rglob("*")) if out.exists() else None) == before
-    return said.err
+    return captured.err
 
 
 def recipe(**changes: str) -> Recipe:
@@ -84,7 +84,7 @@ def numbers(run: Path) -> list[dict[str, float]]:
 
 
 def outcome(run: Path) -> tuple:
-    """Every number that a run leaves behind, save those that a clock measured."""
+    """All numbers of a run, except measured times."""
     last = checkpoint.load(latest(run))
     tensors = {
         f"{kind}/{name}": tensor.numpy().tobytes()
@@ -95,7 +95,7 @@ def outcome(run: Path) -> tuple:
 
 
 def lost(run: Path, step: int) -> None:
-    """As a run is left by a kill before it had saved `step`: its record knows more than its last checkpoint."""
+    """A run killed before it saved `step`: its log is ahead of its last checkpoint."""
     shutil.rmtree(run / f"checkpoints/step-{step:08d}")
 
 
@@ -123,11 +123,11 @@ def run(made: Path, tmp_path: Path) -> Path:
 # Nothing left to do
 
 
-def test_a_finished_run_says_that_nothing_is_left(data: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_run_has_nothing_left_to_do(data: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = outcome(run)
     assert pretrain(data, run, "--steps=2") == 0
-    said = capsys.readouterr().out
-    assert f"nothing left to do: {run} has done all of its 2 steps; --extend STEPS gives it more" in said
+    output = capsys.readouterr().out
+    assert f"nothing left to do: {run} has done all of its 2 steps; --extend STEPS gives it more" in output
     assert pretrain(data, run, "--steps=2", "--resume", str(run)) == 0
     assert "nothing left to do" in capsys.readouterr().out
     assert outcome(run) == before
@@ -137,25 +137,25 @@ def test_a_finished_run_says_that_nothing_is_left(data: Path, run: Path, capsys:
 def test_resuming_a_finished_run_elsewhere_is_refused(
     what: str, data: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = refused(capsys, data, tmp_path / "new", "--steps=2", "--resume", str(tmp_path / what))
-    assert "nothing left to do" in said and "--extend STEPS" in said and f"--from {tmp_path / what}" in said
+    message = refused(capsys, data, tmp_path / "new", "--steps=2", "--resume", str(tmp_path / what))
+    assert "nothing left to do" in message and "--extend STEPS" in message and f"--from {tmp_path / what}" in message
 
 
-def test_what_resume_cannot_go_on_from(
+def test_paths_that_cannot_be_resumed(
     data: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(run, tmp_path / "bare", ignore=shutil.ignore_patterns("checkpoints"))
-    for what, told in {
+    for what, expected in {
         "nowhere": "no such checkpoint",
         "data": "no such checkpoint",
         "run/model": f"a model, not a run; start from it with --from {tmp_path}/run/model",
         "bare": f"no checkpoint in {tmp_path}/bare; --resume needs a run that saved one",
     }.items():
-        said = refused(capsys, data, tmp_path / "new", "--steps=2", "--resume", str(tmp_path / what))
-        assert told in said and str(tmp_path / what) in said
+        message = refused(capsys, data, tmp_path / "new", "--steps=2", "--resume", str(tmp_path / what))
+        assert expected in message and str(tmp_path / what) in message
     other = ("--resume", str(run), "--set", "optimizer.lr=0.5")
-    said = refused(capsys, data, tmp_path / "new", "--steps=2", *other)
-    assert "has optimizer.lr = 0.001, this one 0.5" in said and f"--from {run}" in said
+    message = refused(capsys, data, tmp_path / "new", "--steps=2", *other)
+    assert "has optimizer.lr = 0.001, this one 0.5" in message and f"--from {run}" in message
 
 
 # Other data
@@ -163,10 +163,10 @@ def test_what_resume_cannot_go_on_from(
 
 def test_changed_data_is_an_option_and_is_recorded(data: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     noise(data, "g", seed=9)
-    said = refused(capsys, data, run, "--steps=2")
-    assert "data of another run" in said and "files was 6 and is 7" in said and "--data-changed" in said
-    said = refused(capsys, data, run, "--extend=3")
-    assert "--data-changed" in said
+    message = refused(capsys, data, run, "--steps=2")
+    assert "data of another run" in message and "files was 6 and is 7" in message and "--data-changed" in message
+    message = refused(capsys, data, run, "--extend=3")
+    assert "--data-changed" in message
     assert pretrain(data, run, "--extend=3", "--data-changed") == 0
     assert "data changed at step 2: files was 6 and is 7" in capsys.readouterr().out
     history = checkpoint.read_state(latest(run))[1]["history"]
@@ -179,7 +179,7 @@ def test_changed_data_is_an_option_and_is_recorded(data: Path, run: Path, capsys
     assert "at step 2: files 6 to 7" in capsys.readouterr().out
 
 
-def test_a_run_on_changed_data_goes_on_exactly(data: Path, run: Path, tmp_path: Path) -> None:
+def test_a_run_on_changed_data_resumes_exactly(data: Path, run: Path, tmp_path: Path) -> None:
     noise(data, "g", seed=9)
     assert pretrain(data, run, "--extend=4", "--data-changed") == 0
     whole = outcome(run)
@@ -204,18 +204,18 @@ def test_data_is_other_data_by_names_count_or_length(
     assert "--data-changed" in refused(capsys, data, run, "--steps=2")
 
 
-def test_a_set_may_move(run: Path, data: Path, tmp_path: Path) -> None:
+def test_a_moved_set_is_the_same_data(run: Path, data: Path, tmp_path: Path) -> None:
     data.rename(tmp_path / "moved")
     assert pretrain(tmp_path / "moved", run, "--steps=2") == 0
 
 
-def test_a_checkpoint_that_knows_no_names_goes_on(run: Path, data: Path, made: Path) -> None:
-    """Runs from before files were told by name: their checkpoints lack that, and nothing else."""
+def test_a_checkpoint_without_file_names_resumes(run: Path, data: Path, made: Path) -> None:
+    """Runs from before files were identified by name: only that is missing in their checkpoints."""
     for state in run.glob("checkpoints/*/state.json"):
-        told = json.loads(state.read_text())
-        assert set(told) == {"format", "step", "fingerprint", "elapsed", "processes"}
-        assert told["processes"][0]["data"]["made_with"].pop("listing")
-        state.write_text(json.dumps(told))
+        saved = json.loads(state.read_text())
+        assert set(saved) == {"format", "step", "fingerprint", "elapsed", "processes"}
+        assert saved["processes"][0]["data"]["made_with"].pop("listing")
+        state.write_text(json.dumps(saved))
     lost(run, 2)
     assert pretrain(data, run, "--steps=2") == 0
     assert outcome(run) == outcome(made / "run")
@@ -224,7 +224,7 @@ def test_a_checkpoint_that_knows_no_names_goes_on(run: Path, data: Path, made: P
 # More steps
 
 
-def test_an_extension_goes_on_exactly(data: Path, run: Path, tmp_path: Path) -> None:
+def test_an_extension_resumes_exactly(data: Path, run: Path, tmp_path: Path) -> None:
     assert pretrain(data, run, "--extend=5") == 0
     whole = outcome(run)
     assert whole[0] == 7 and [line["step"] for line in whole[2]] == [*range(1, 8)]
@@ -235,7 +235,7 @@ def test_an_extension_goes_on_exactly(data: Path, run: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_kill_9_in_an_extension_and_it_goes_on_exactly(data: Path, run: Path, tmp_path: Path) -> None:
+def test_an_extension_resumes_exactly_after_kill_9(data: Path, run: Path, tmp_path: Path) -> None:
     whole = Path(shutil.copytree(run, tmp_path / "whole"))
     assert pretrain(data, whole, "--extend=30") == 0
     command = [sys.executable, "-m", "aasp", *words(data, run, "--extend=30", settings=SIZES)]
@@ -279,11 +279,13 @@ def test_a_run_can_be_extended_in_a_new_folder(data: Path, run: Path, made: Path
     assert latest(made / "run").name == "step-00000002"
 
 
-def test_what_cannot_be_extended(data: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_that_cannot_be_extended(
+    data: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert "--extend is 0" in refused(capsys, data, run, "--extend=0")
     assert "holds no run" in refused(capsys, data, tmp_path / "new", "--extend=2")
-    said = refused(capsys, data, run, "--steps=5")
-    assert "has steps = 2, this one 5" in said and "--extend 3" in said
+    message = refused(capsys, data, run, "--steps=5")
+    assert "has steps = 2, this one 5" in message and "--extend 3" in message
     assert "has steps = 2, this one 5" in refused(capsys, data, run, "--steps=5", "--extend=3")
     lost(run, 2)
     assert "is at step 1 of 2" in refused(capsys, data, run, "--extend=2")
@@ -293,8 +295,8 @@ def test_info_knows_all_steps(data: Path, run: Path, capsys: pytest.CaptureFixtu
     assert pretrain(data, run, "--extend=2") == 0
     capsys.readouterr()
     assert main(["info", str(run)]) == 0
-    said = capsys.readouterr().out
-    assert "4 of 4" in said and "by 2 steps at 2" in said
+    output = capsys.readouterr().out
+    assert "4 of 4" in output and "by 2 steps at 2" in output
 
 
 # Another model's weights
@@ -343,7 +345,7 @@ def test_a_convolution_grows_into_aape_unchanged(what: str, made: Path) -> None:
     assert theirs.clip.std() > 0.1
 
 
-def test_what_fits_is_taken_and_the_rest_is_told(made: Path) -> None:
+def test_tensors_that_fit_are_taken_and_the_rest_are_listed(made: Path) -> None:
     wider = {"predictor.width": "32", "model.encoder.depth": "2", "model.vector": "none", "model.frontend.mean": "-5"}
     objective = PretrainObjective(recipe(**wider))
     start = {name: tensor.clone() for name, tensor in objective.state_dict().items()}
@@ -363,21 +365,21 @@ def test_nothing_that_fits_is_refused(
     made: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wider = CONV | {"model.encoder.width": "32"}
-    said = refused(capsys, data, tmp_path / "new", "--steps=2", "--from", str(made / "conv"), settings=wider)
-    assert "nothing of it fits this recipe" in said and "(16, 256) there and (32, 256) here" in said
+    message = refused(capsys, data, tmp_path / "new", "--steps=2", "--from", str(made / "conv"), settings=wider)
+    assert "nothing of it fits this recipe" in message and "(16, 256) there and (32, 256) here" in message
     for what in ("nowhere", "data"):
-        said = refused(capsys, data, tmp_path / "new", "--steps=2", "--from", str(made / what))
-        assert str(made / what) in said
+        message = refused(capsys, data, tmp_path / "new", "--steps=2", "--from", str(made / what))
+        assert str(made / what) in message
 
 
-def test_training_on_with_new_data_is_recorded_and_goes_on_exactly(
+def test_training_on_new_data_is_recorded_and_resumes_exactly(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     new, other = tmp_path / "new", noise(tmp_path / "other", "xyz", seed=20)
-    asked = (other, new, "--steps=4", "--from", str(made / "conv"), "--set", "optimizer.lr=1e-4")
-    assert pretrain(*asked) == 0  # type: ignore[arg-type]
-    said = capsys.readouterr().out
-    assert f"started from {made / 'conv'}: aasp_tiny at step 2, fingerprint" in said
+    argv = (other, new, "--steps=4", "--from", str(made / "conv"), "--set", "optimizer.lr=1e-4")
+    assert pretrain(*argv) == 0  # type: ignore[arg-type]
+    output = capsys.readouterr().out
+    assert f"started from {made / 'conv'}: aasp_tiny at step 2, fingerprint" in output
     source = json.loads((new / "recipe.json").read_text())["started_from"]
     teacher = aasp.load(made / "conv")
     assert source == {"model": str(made / "conv"), "recipe": "aasp_tiny", "step": 2,
@@ -387,20 +389,20 @@ def test_training_on_with_new_data_is_recorded_and_goes_on_exactly(
         assert json.loads(weights.metadata()["started_from"]) == source
     for path in (new, new / "model"):
         assert main(["info", str(path)]) == 0
-        said = capsys.readouterr().out
-        assert f"{made / 'conv'}, aasp_tiny at step 2, fingerprint {source['model_hash'][:16]}" in said
+        output = capsys.readouterr().out
+        assert f"{made / 'conv'}, aasp_tiny at step 2, fingerprint {source['model_hash'][:16]}" in output
     whole = outcome(new)
-    for again in (asked, asked[:3] + asked[5:]):
+    for again in (argv, argv[:3] + argv[5:]):
         lost(new, 4)
         assert pretrain(*again) == 0  # type: ignore[arg-type]
         assert outcome(new) == whole
-    said = refused(capsys, other, new, "--steps=4", "--from", str(made / "run"), "--set", "optimizer.lr=1e-4")
-    assert f"the run to resume started from {made / 'conv'}" in said
-    said = refused(capsys, other, made / "run", "--steps=2", "--from", str(made / "conv"))
-    assert "started from random weights" in said
+    output = refused(capsys, other, new, "--steps=4", "--from", str(made / "run"), "--set", "optimizer.lr=1e-4")
+    assert f"the run to resume started from {made / 'conv'}" in output
+    output = refused(capsys, other, made / "run", "--steps=2", "--from", str(made / "conv"))
+    assert "started from random weights" in output
 
 
-def test_a_start_that_saved_nothing_begins_anew_only_from_the_same_weights(
+def test_a_run_without_checkpoints_restarts_only_from_the_same_weights(
     made: Path, data: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     new = tmp_path / "new"

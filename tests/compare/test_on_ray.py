@@ -1,4 +1,4 @@
-"""Cells on a Ray cluster: each done once, whatever worker dies; what broke down is noted in the folder as ever."""
+"""Cells on a Ray cluster: each done once, whatever worker dies; failures are noted in the folder as without Ray."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Measure:
 
 
 def train(cell: Cell, trained: Trained) -> int:
-    """Notes each try in a file; ends as the cell's name says."""
+    """Records each try in a file; ends as the cell's name states."""
     with (trained.path / "tries").open("a") as file:
         file.write(f"{os.getpid()} {torch.get_num_threads()}\n")
     tries = len((trained.path / "tries").read_text().splitlines())
@@ -51,37 +51,37 @@ def train(cell: Cell, trained: Trained) -> int:
     return 0
 
 
-def run(folder: Path, names: str, said: list[str]) -> Outcome:
+def run(folder: Path, names: str, lines: list[str]) -> Outcome:
     cells = [Cell(name, seed, [Measure()], None) for seed in range(2) for name in names.split()]
-    return OnRay(False, 1)(cells, Folder(folder), train=train, listen=lambda cell, model: model, say=said.append)
+    return OnRay(False, 1)(cells, Folder(folder), train=train, listen=lambda cell, model: model, say=lines.append)
 
 
 def tries(folder: Path, name: str, seed: int = 0) -> int:
     return len((folder / f"cells/{name}/seed-{seed}/tries").read_text().splitlines())
 
 
-def test_each_is_done_once_whoever_dies(tmp_path: Path) -> None:
-    said: list[str] = []
-    assert run(tmp_path, "a killed ill deadly", said) == Outcome(
+def test_each_cell_is_done_once_though_workers_die(tmp_path: Path) -> None:
+    lines: list[str] = []
+    assert run(tmp_path, "a killed ill deadly", lines) == Outcome(
         [],
         {f"ill, seed {seed}": "ill stopped at step 3" for seed in range(2)}
         | {f"deadly, seed {seed}": DIED for seed in range(2)},
     )
     assert [tries(tmp_path, name) for name in ("a", "killed", "ill", "deadly")] == [1, 2, 1, 3]
     assert (tmp_path / "cells/a/seed-1/scores/set.json").exists()
-    assert "training a, seed 0 (cell 1 of 1)" in said and f"failed: deadly, seed 1: {DIED}" in said
+    assert "training a, seed 0 (cell 1 of 1)" in lines and f"failed: deadly, seed 1: {DIED}" in lines
     assert (tmp_path / "cells/a/seed-0/tries").read_text().split()[1] == "1"
-    run(tmp_path, "a killed ill deadly b", said)
+    run(tmp_path, "a killed ill deadly b", lines)
     assert tries(tmp_path, "b", 1) == 1 and tries(tmp_path, "a") == 1, "a second call does only what is missing"
 
 
-def test_what_is_wrong_for_all_is_raised_as_it_is(tmp_path: Path) -> None:
+def test_an_error_common_to_all_cells_is_raised_unchanged(tmp_path: Path) -> None:
     with pytest.raises(AaspError, match=r"^no such data: x; give another$"):
         run(tmp_path, "bad", [])
 
 
-def test_who_works() -> None:
+def test_workers_by_device() -> None:
     assert workers("ray", "auto", 3) == OnRay(False, 3)
-    for device, told in (("cuda", "the cluster has no GPU"), ("cuda:1", "Ray gives each worker its GPU")):
-        with pytest.raises(AaspError, match=told):
+    for device, message in (("cuda", "the cluster has no GPU"), ("cuda:1", "Ray gives each worker its GPU")):
+        with pytest.raises(AaspError, match=message):
             workers("ray", device)

@@ -1,4 +1,4 @@
-"""What a comparison comes to: the right scores, intervals, pairs and costs, in every form."""
+"""Results of a comparison: the right scores, intervals, pairs and costs, in every form."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
         if cell.kind == "trained":
             trained.finish({})
             lines = [(2, 1.0, 0.0), (4, 3.0, 0.5), (8, 6.0 + cell.seed, 0.0)]
-            told = [{"step": a, "seconds": b, "waiting_share": c} for a, b, c in lines]
-            (trained.path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in told))
+            logged = [{"step": a, "seconds": b, "waiting_share": c} for a, b, c in lines]
+            (trained.path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in logged))
     return Results(folder, layout, READINGS, [])
 
 
@@ -113,7 +113,7 @@ def test_the_average_is_of_sets_that_count_and_draws_trainings_together(found: d
 
 
 def test_a_seed_that_is_good_on_all_sets_does_not_average_out(tmp_path: Path) -> None:
-    """Half of clips and all of a seed vary: sets tell little of clips that others don't, but share their trainings."""
+    """Scores vary by seed, hardly by clip: sets share their trainings, so their average is no more certain."""
     folder = Folder(tmp_path, "comparison")
     layout = Layout({"good": recipes.get("aasp_tiny")}, {"good": COSTS}, SEEDS)
     for seed in range(SEEDS):
@@ -171,8 +171,8 @@ def test_rows_that_are_not_pre_trained_here_are_paired_by_clip_alone(
     pairs = {pair.difference.against: pair.difference.lead for pair in made.pairs() if "words" in pair.question}
     assert list(pairs) == ["untrained-good", "scratch-good", "theirs", "log-mel-40", "log-mel-128"]
     for name, theirs in (("scratch-good", "scratch-good/words words"), ("theirs", "theirs words")):
-        asked = dict(minus=values[theirs], clusters=SPEAKERS, matched=False, resamples=100)
-        assert pairs[name] == interval(values["good words"], **asked)
+        options = dict(minus=values[theirs], clusters=SPEAKERS, matched=False, resamples=100)
+        assert pairs[name] == interval(values["good words"], **options)
     found = made.document({})
     assert found["supervised"]["scratch-good/sounds"]["steps"] == 4
     assert "4 | 0.5 |" in tables.markdown({**found, "budget": "8 steps", "data": "sounds", "failed": {}})
@@ -184,19 +184,19 @@ def test_csv_and_markdown_hold_the_same_numbers(found: dict[str, Any]) -> None:
     for line, row in zip(lines, found["rows"], strict=True):
         assert float(line["score"]) == pytest.approx(row["score"]["estimate"], rel=1e-5)
         assert line["memory_bytes"] == ("2e+09" if row["kind"] == "trained" else "")
-    told = tables.markdown(found)
+    text = tables.markdown(found)
     row = pick(found, "rows", question="words, default vector", system="good", last=True)
-    assert f"{100 * row['score']['estimate']:.1f} [{100 * row['score']['low']:.1f}" in told
-    assert "| good | 1,000 | 8 | 0.5 | 0.1 | 0.008 | 2 | 3 |" in told
-    assert "- poor, seed 3: loss is not finite" in told and "2 recipes × 3 trainings of 8 steps each" in told
+    assert f"{100 * row['score']['estimate']:.1f} [{100 * row['score']['low']:.1f}" in text
+    assert "| good | 1,000 | 8 | 0.5 | 0.1 | 0.008 | 2 | 3 |" in text
+    assert "- poor, seed 3: loss is not finite" in text and "2 recipes × 3 trainings of 8 steps each" in text
     pairs = tables.pairs_table(found, "words, default vector")
     assert len(pairs) == 2 + 7 and pairs[2].startswith("| good | poor | **+")
 
 
-def test_the_page_says_who_is_ahead(found: dict[str, Any]) -> None:
-    told = page.answer(found, "average of 2 sets, default vector")
-    assert told.startswith("Average of 2 sets, default vector: good is highest, ")
-    ahead, _, alike = told.partition(" It can't be distinguished from ")
+def test_the_page_names_the_best_system(found: dict[str, Any]) -> None:
+    text = page.answer(found, "average of 2 sets, default vector")
+    assert text.startswith("Average of 2 sets, default vector: good is highest, ")
+    ahead, _, alike = text.partition(" It can't be distinguished from ")
     assert "poor (+" in ahead.partition("It differs clearly from ")[2] and "poor" not in alike
     flipped = page.answer(
         {**found, "rows": [r for r in found["rows"] if r["system"] != "good"]}, "words, default vector"

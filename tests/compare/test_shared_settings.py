@@ -1,4 +1,4 @@
-"""A budget becomes steps once; whoever joins the folder keeps to them."""
+"""A budget becomes steps once; every process that joins the folder uses the same steps."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ def recipe() -> Recipe:
 @pytest.fixture
 def timed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every step takes half a second and a thousand FLOPs; which recipes were timed."""
-    asked: list[str] = []
+    names: list[str] = []
 
     def half(recipe: Recipe, *_: Any) -> float:
-        asked.append(recipe.name)
+        names.append(recipe.name)
         return 0.5
 
     plan = SimpleNamespace(step_flops=1000, memory={"all": 9}, parameters={"trained": 5}, checkpoint_bytes=7)
     monkeypatch.setattr(budgets, "pretraining_plan", lambda recipe, machines: plan)
     monkeypatch.setattr(budgets, "seconds_per_step", half)
-    return asked
+    return names
 
 
 def test_each_unit_becomes_steps(recipe: Recipe, timed: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""What tests of conversions share: `vits`, beside them."""
+"""Lets the tests of conversions share `vits`, beside them."""
 
 from __future__ import annotations
 

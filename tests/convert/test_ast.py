@@ -52,7 +52,7 @@ def ours(folder: Path) -> AudioClassifier:
     return model
 
 
-def told(model: ASTForAudioClassification, mel_BTM: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def reference(model: ASTForAudioClassification, mel_BTM: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Their patch tokens (B, G, F, D), pooled class tokens and logits."""
     with torch.no_grad():
         base = model.audio_spectrogram_transformer(mel_BTM)
@@ -63,7 +63,7 @@ def told(model: ASTForAudioClassification, mel_BTM: Tensor) -> tuple[Tensor, Ten
 @torch.no_grad()
 def test_log_mels_are_encoded_as_transformers_does(theirs: ASTForAudioClassification, ours: AudioClassifier) -> None:
     mel = torch.randn(2, FRAMES, 128)
-    tokens, cls, logits = told(theirs, torch.nn.functional.pad(mel, (0, 0, 0, REACH)))
+    tokens, cls, logits = reference(theirs, torch.nn.functional.pad(mel, (0, 0, 0, REACH)))
     found = ours.encoder.embed(mel)
     torch.testing.assert_close(found.tokens.unflatten(1, (-1, 12)), tokens, rtol=0, atol=1e-4)
     torch.testing.assert_close(found.cls, cls, rtol=0, atol=1e-4)
@@ -78,7 +78,7 @@ def test_waveforms_go_through_ast_s_own_front_end(theirs: ASTForAudioClassificat
     extractor = ASTFeatureExtractor(max_length=FRAMES + REACH)
     mel = torch.as_tensor(extractor(wave, sampling_rate=16_000, return_tensors="np")["input_values"])
     mel[:, FRAMES:] = 0.0  # theirs is padded before it is normalised
-    _, cls, logits = told(theirs, mel)
+    _, cls, logits = reference(theirs, mel)
     torch.testing.assert_close(ours.encoder(torch.from_numpy(wave)[None]).clip, cls, rtol=0, atol=1e-4)
     torch.testing.assert_close(ours(torch.from_numpy(wave)[None]), logits, rtol=0, atol=1e-4)
     assert ours.config.classes == ("dog", "rain", "siren")
@@ -183,7 +183,7 @@ def test_settings_beside_the_file_are_checked(
     assert "\n" not in str(refused.value)
 
 
-def test_heads_that_no_tensor_says_are_asked_for(folder: Path, tmp_path: Path) -> None:
+def test_the_number_of_heads_is_required_without_a_config(folder: Path, tmp_path: Path) -> None:
     torch.save(load_file(folder / "model.safetensors"), tmp_path / "alone.pt")
     with pytest.raises(AaspError, match="give --heads"):
         convert(tmp_path / "alone.pt", "ast")

@@ -77,15 +77,15 @@ def model(tmp_path: Path) -> AudioEncoder:
 @torch.no_grad()
 def test_log_mels_are_encoded_as_the_paper_does(model: AudioEncoder) -> None:
     mel = torch.randn(2, 80, 64, generator=torch.Generator().manual_seed(1))
-    found, said = model.embed(mel), torch.stack([forward(checkpoint(), one) for one in mel])
-    torch.testing.assert_close(found.tokens, said, rtol=0, atol=1e-4)
-    torch.testing.assert_close(found.clip, said.mean(1), rtol=0, atol=1e-4)
-    assert said.std() > 0.3 and said.std(1).min() > 1e-3 and model.config.window_patches == COLUMNS
+    found, expected = model.embed(mel), torch.stack([forward(checkpoint(), one) for one in mel])
+    torch.testing.assert_close(found.tokens, expected, rtol=0, atol=1e-4)
+    torch.testing.assert_close(found.clip, expected.mean(1), rtol=0, atol=1e-4)
+    assert expected.std() > 0.3 and expected.std(1).min() > 1e-3 and model.config.window_patches == COLUMNS
 
 
 @torch.no_grad()
 def test_waveforms_become_decibels_below_the_loudest(tmp_path: Path, model: AudioEncoder) -> None:
-    """A bang in near silence: what is more than 80 dB quieter is told as that, and padding changes nothing."""
+    """A bang in near silence: levels more than 80 dB below it are limited to -80 dB, and padding changes nothing."""
     wave = 1e-6 * np.random.default_rng(0).standard_normal(12_720)
     wave[4_000:4_400] = np.sin(np.arange(400))
     filters = mel_filter_bank(513, 64, 60.0, 7_800.0, 16_000, norm=None, mel_scale="htk")
@@ -101,7 +101,7 @@ def test_waveforms_become_decibels_below_the_loudest(tmp_path: Path, model: Audi
     assert frames.tolist() == [80] and mel.shape == (1, 80, 64)
     torch.testing.assert_close(mel[0].float(), wanted, rtol=0, atol=1e-4)
     torch.testing.assert_close(again(given.float()).tokens[0], forward(checkpoint(), wanted), rtol=0, atol=1e-4)
-    # Batched with a louder and longer clip; and cut where a bang just beyond the end would be heard by the next frame.
+    # Batched with a louder and longer clip; and cut where a bang just beyond the end would be in the next frame.
     longer = torch.cat([functional.pad(given, (0, 3_000)), 0.5 * torch.randn(1, 15_720).double()])
     both, counts = again.mel(longer, torch.tensor([12_720, 15_720]))
     torch.testing.assert_close(both[0, :80], mel[0], rtol=0, atol=1e-9)
@@ -110,7 +110,7 @@ def test_waveforms_become_decibels_below_the_loudest(tmp_path: Path, model: Audi
         again.stream()
 
 
-def test_the_command_and_what_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_and_its_refusals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--as", "atst", "--heads", str(HEADS), "--out", str(tmp_path / "made")]
     assert main(["convert", str(written(tmp_path)), *words]) == 0
     assert "log-mel of 64 bins, less -3.3346, over 15.0051" in capsys.readouterr().out

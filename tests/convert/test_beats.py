@@ -60,7 +60,7 @@ def checkpoint(seed: int = 0) -> dict[str, Tensor]:
 
 
 def bucket(distance: int) -> int:
-    """T5's, of a key so far after its query, in plain arithmetic."""
+    """T5's bucket of a key at this distance after its query, in plain arithmetic."""
     half, exact, size = BUCKETS // 2, BUCKETS // 4, abs(distance)
     if size >= exact:
         size = exact + int(math.log(size / exact) / math.log(FURTHEST / exact) * (half - exact))
@@ -112,15 +112,15 @@ def model(tmp_path: Path) -> AudioEncoder:
 @torch.no_grad()
 def test_log_mels_are_encoded_as_the_paper_does(model: AudioEncoder) -> None:
     mel = torch.randn(2, 96, 128, generator=torch.Generator().manual_seed(1))
-    found, said = model.embed(mel), torch.stack([forward(checkpoint(), one) for one in mel])
-    torch.testing.assert_close(found.tokens, said, rtol=0, atol=1e-4)
-    torch.testing.assert_close(found.clip, said.mean(1), rtol=0, atol=1e-4)
-    torch.testing.assert_close(found.cls, said.mean(1), rtol=0, atol=1e-4)  # there is no class token
-    assert said.std() > 0.3 and said.std(1).min() > 1e-3
+    found, expected = model.embed(mel), torch.stack([forward(checkpoint(), one) for one in mel])
+    torch.testing.assert_close(found.tokens, expected, rtol=0, atol=1e-4)
+    torch.testing.assert_close(found.clip, expected.mean(1), rtol=0, atol=1e-4)
+    torch.testing.assert_close(found.cls, expected.mean(1), rtol=0, atol=1e-4)  # there is no class token
+    assert expected.std() > 0.3 and expected.std(1).min() > 1e-3
 
 
 @torch.no_grad()
-def test_waveforms_are_heard_as_kaldi_hears_them(model: AudioEncoder, tmp_path: Path) -> None:
+def test_waveforms_are_read_as_kaldi_reads_them(model: AudioEncoder, tmp_path: Path) -> None:
     """Samples of 16 bits through Kaldi's Povey window; the first 0.6 s so quiet that our usual floor would be seen."""
     rng = np.random.default_rng(0)
     wave = (0.1 * rng.standard_normal(16_000)).astype(np.float32)
@@ -185,8 +185,8 @@ def test_a_fine_tuned_one_becomes_a_classifier(tmp_path: Path) -> None:
     assert isinstance(model, AudioClassifier) and model.config.norm == "none"
     found = model.encoder.embed(mel)
     logits = model.classify([(found.tokens, found.cls)], torch.ones(1, 6, dtype=torch.bool))
-    said = (forward(checkpoint(), mel[0]) @ weight.T + bias).mean(0)  # there of every token, then the mean
-    torch.testing.assert_close(logits[0], said, rtol=0, atol=1e-4)
+    expected = (forward(checkpoint(), mel[0]) @ weight.T + bias).mean(0)  # there of every token, then the mean
+    torch.testing.assert_close(logits[0], expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -200,6 +200,6 @@ def test_a_fine_tuned_one_becomes_a_classifier(tmp_path: Path) -> None:
     ],
 )
 def test_other_forms_are_refused(tmp_path: Path, cfg: dict, changes: dict[str, Tensor], complaint: str) -> None:
-    with pytest.raises(AaspError, match=complaint) as told:
+    with pytest.raises(AaspError, match=complaint) as error:
         convert(written(tmp_path, changes, **cfg), "beats")
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)

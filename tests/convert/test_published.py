@@ -25,7 +25,7 @@ class Trap:
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-def test_a_file_that_holds_code_is_refused_and_none_of_it_runs(legacy: bool, tmp_path: Path) -> None:
+def test_a_file_with_code_is_refused_and_the_code_never_runs(legacy: bool, tmp_path: Path) -> None:
     held = {"model": {"weight": torch.zeros(2)}, "hook": Trap(tmp_path / "touched")}
     torch.save(held, tmp_path / "trap.pth", _use_new_zipfile_serialization=not legacy)
     with pytest.raises(AaspError, match=r"trap.pth: holds code besides tensors \(\w+.mkdir\)") as refused:
@@ -54,7 +54,7 @@ def test_options_of_a_training_beside_the_tensors_are_no_code(tmp_path: Path) ->
         ("a.pt", {"epoch": 3, "loss": 0.1}, r"no tensors by name \(it holds epoch, loss\)"),
     ],
 )
-def test_what_is_no_checkpoint_is_refused(name: str, content: object, message: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_checkpoint_is_refused(name: str, content: object, message: str, tmp_path: Path) -> None:
     if isinstance(content, bytes):
         (tmp_path / name).write_bytes(content)
     else:

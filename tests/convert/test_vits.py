@@ -37,15 +37,15 @@ def converted(layout: str, folder: Path, form: Layout | None = None, **changes: 
 def test_log_mels_are_encoded_as_the_paper_does(layout: str, tmp_path: Path) -> None:
     form = LAYOUTS[layout]
     model, mel = converted(layout, tmp_path), torch.randn(2, 96, 128)
-    said = forward(form, checkpoint(form), mel)
-    said = torch.cat(said.chunk(2, dim=-1)[::-1], dim=-1)  # theirs has the subband's half of the channels first
+    expected = forward(form, checkpoint(form), mel)
+    expected = torch.cat(expected.chunk(2, dim=-1)[::-1], dim=-1)  # theirs has the subband's half of the channels first
     found = model.embed(mel)
     assert model.config.encoder.learned is None
-    torch.testing.assert_close(found.tokens, said[:, 1:], rtol=0, atol=1e-4)
-    torch.testing.assert_close(found.cls, said[:, 0], rtol=0, atol=1e-4)
-    pooled = said[:, 0] if form.post else said[:, 1:].mean(1)
+    torch.testing.assert_close(found.tokens, expected[:, 1:], rtol=0, atol=1e-4)
+    torch.testing.assert_close(found.cls, expected[:, 0], rtol=0, atol=1e-4)
+    pooled = expected[:, 0] if form.post else expected[:, 1:].mean(1)
     torch.testing.assert_close(found.clip, pooled, rtol=0, atol=1e-4)
-    assert said.std() > 0.3 and model.config.window_patches == 6
+    assert expected.std() > 0.3 and model.config.window_patches == 6
 
 
 @torch.no_grad()
@@ -57,10 +57,10 @@ def test_a_fine_tuned_eat_becomes_a_classifier(tmp_path: Path) -> None:
     torch.save({"model": held}, tmp_path / "tuned.pt")
     model, mel = convert(tmp_path / "tuned.pt", "eat", HEADS), torch.randn(2, 96, 128)
     assert isinstance(model, AudioClassifier) and not model.config.multilabel
-    said = torch.nn.functional.layer_norm(forward(EAT, checkpoint(EAT), mel)[:, 0], (WIDTH,), *norm, eps=1e-6)
+    expected = torch.nn.functional.layer_norm(forward(EAT, checkpoint(EAT), mel)[:, 0], (WIDTH,), *norm, eps=1e-6)
     found = model.encoder.embed(mel)
     logits = model.classify(found.stages, found.valid)
-    torch.testing.assert_close(logits, said @ head[:, 1:].T + head[:, 0], rtol=0, atol=1e-4)
+    torch.testing.assert_close(logits, expected @ head[:, 1:].T + head[:, 0], rtol=0, atol=1e-4)
     assert model.config.classes == tuple(f"class {n}" for n in range(5)) and logits.std() > 0.3
 
 
@@ -70,21 +70,21 @@ def test_waveforms_go_through_eat_s_own_front_end(tmp_path: Path) -> None:
     mel = (torch.from_numpy(kaldi(wave))[None] + 4.268) / (2 * 4.569)
     model = converted("eat", tmp_path)
     found = model(torch.from_numpy(wave)[None])
-    said = forward(EAT, checkpoint(EAT), mel)[:, 0]
-    torch.testing.assert_close(found.clip, torch.cat(said.chunk(2, dim=-1)[::-1], dim=-1), rtol=0, atol=1e-4)
+    expected = forward(EAT, checkpoint(EAT), mel)[:, 0]
+    torch.testing.assert_close(found.clip, torch.cat(expected.chunk(2, dim=-1)[::-1], dim=-1), rtol=0, atol=1e-4)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("form", [M2D, M2D_FINE], ids=["16x16", "16x4"])
-def test_m2d_s_images_lie_the_other_way(form: Layout, tmp_path: Path) -> None:
+def test_m2ds_images_are_transposed(form: Layout, tmp_path: Path) -> None:
     frames, bands = form.image[1], form.grid[0]
     model, image = converted("m2d", tmp_path, form), torch.randn(2, 80, frames)
-    said = forward(form, checkpoint(form), image)
+    expected = forward(form, checkpoint(form), image)
     found = model.embed(image.mT)
-    tokens = said[:, 1:].unflatten(1, (bands, -1)).transpose(1, 2)
+    tokens = expected[:, 1:].unflatten(1, (bands, -1)).transpose(1, 2)
     torch.testing.assert_close(found.tokens.unflatten(1, (-1, bands)), tokens, rtol=0, atol=1e-4)
     torch.testing.assert_close(found.clip, tokens.flatten(2).mean(1), rtol=0, atol=1e-4)
-    torch.testing.assert_close(found.cls, said[:, 0], rtol=0, atol=1e-4)
+    torch.testing.assert_close(found.cls, expected[:, 0], rtol=0, atol=1e-4)
     assert model.config.encoder.learned is None and model.config.window_patches == 6
 
 
@@ -108,10 +108,10 @@ def test_positions_that_were_trained_are_kept_in_a_table(layout: str, tmp_path: 
     form = LAYOUTS[layout]
     moved = checkpoint(form)[form.positions] + 0.1 * torch.randn(WIDTH)
     model, mel = converted(layout, tmp_path, **{form.positions: moved}), torch.randn(1, 96, 128)
-    said = forward(form, checkpoint(form) | {form.positions: moved}, mel)
+    expected = forward(form, checkpoint(form) | {form.positions: moved}, mel)
     assert model.config.encoder.learned == (6, 8)
-    torch.testing.assert_close(model.embed(mel).tokens, said[:, 1:], rtol=0, atol=1e-4)
-    torch.testing.assert_close(model.embed(mel).cls, said[:, 0], rtol=0, atol=1e-4)
+    torch.testing.assert_close(model.embed(mel).tokens, expected[:, 1:], rtol=0, atol=1e-4)
+    torch.testing.assert_close(model.embed(mel).cls, expected[:, 0], rtol=0, atol=1e-4)
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Checkpoints of EAT's, Audio-MAE's and M2D's layout with random weights, and what their papers' networks say.
+"""Checkpoints of EAT's, Audio-MAE's and M2D's layout with random weights, and the outputs of their papers' networks.
 
 Written from the papers and the published layouts, names and shapes of tensors, and not from `aasp.convert`.
 """

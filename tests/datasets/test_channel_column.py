@@ -43,7 +43,7 @@ def test_each_channel_is_a_row(stereo: Path) -> None:
 
 
 @pytest.mark.parametrize("column", ["channel", "channels"])
-def test_a_row_may_say_it(column: str, stereo: Path) -> None:
+def test_a_row_may_choose_its_channel(column: str, stereo: Path) -> None:
     path = index(stereo, f"path,seconds,{column}", "a.wav,0.5,first", "b.wav,0.5,", "c.wav,0.5,each")
     manifest, _ = Manifest.open(path, channels="loudest")
     chosen = [manifest.sound(row).channels for row in range(len(manifest))]  # type: ignore[union-attr]

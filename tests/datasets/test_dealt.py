@@ -1,4 +1,4 @@
-"""Crops dealt out again to another number of processes: none twice, none left out."""
+"""Crops dealt out again to another number of processes: none twice, none lost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aasp.datasets.dealt import Order
 
 
 def taken_by(order: Order, taken: list[int]) -> list[int]:
-    """The indices that processes have taken, each so many of its turn."""
+    """The indices that processes have taken, given how many each took."""
     return [order[rank + len(taken) * count] for rank, own in enumerate(taken) for count in range(own)]
 
 
@@ -32,5 +32,5 @@ def test_every_index_comes_once_however_often_the_number_of_processes_changes(ro
     [([3, 3], Order(6)), ([3, 5], Order(10, (6, 8))), ([4], Order(4)), ([0, 0], Order())],
     ids=["in step", "one behind", "one process", "nothing"],
 )
-def test_what_was_left_behind_comes_first(taken: list[int], order: Order) -> None:
+def test_rows_left_behind_come_first(taken: list[int], order: Order) -> None:
     assert Order().after(taken) == order

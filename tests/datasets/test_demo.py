@@ -19,9 +19,9 @@ SMALL = Size(notes=1, voices=(1, 1, 1))
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    told = []
-    folder = build(tmp_path_factory.mktemp("demo") / "data", size=SMALL, progress=told.append)
-    assert told == list(range(1, SMALL.clips + 1))
+    progress = []
+    folder = build(tmp_path_factory.mktemp("demo") / "data", size=SMALL, progress=progress.append)
+    assert progress == list(range(1, SMALL.clips + 1))
     return folder
 
 

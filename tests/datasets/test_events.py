@@ -1,4 +1,4 @@
-"""Tables of events: what is written is read back, each format as its own tools have it; what is wrong is one line."""
+"""Tables of events: what is written is read back, each format as its own tools read it; mistakes are one line."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def plain(events: list[Event], score: bool = True) -> list[tuple]:
 
 
 @pytest.mark.parametrize(("name", "kind"), [("a.csv", "csv"), ("a.parquet", "parquet"), ("a.tsv", "dcase")])
-def test_what_is_written_in_one_file_is_read_back(name: str, kind: str, tmp_path: Path) -> None:
+def test_a_table_in_one_file_is_read_back(name: str, kind: str, tmp_path: Path) -> None:
     out = tmp_path / name
     assert format_of(out, None) == kind
     write_events(out, kind, EVENTS)  # type: ignore[arg-type]
@@ -45,7 +45,7 @@ def test_what_is_written_in_one_file_is_read_back(name: str, kind: str, tmp_path
 
 
 @pytest.mark.parametrize("kind", ["raven", "audacity"])
-def test_what_is_written_a_file_a_sound_is_read_back(kind: str, tmp_path: Path) -> None:
+def test_tables_of_one_file_per_sound_are_read_back(kind: str, tmp_path: Path) -> None:
     out = tmp_path / "labels"
     write_events(out, kind, EVENTS, band=(20.0, 8_000.0))  # type: ignore[arg-type]
     assert len(list(out.rglob("*.txt"))) == len(EVENTS), "also of the sound that holds nothing"
@@ -63,7 +63,7 @@ def test_files_of_sounds_that_are_called_alike_do_not_meet(tmp_path: Path) -> No
     assert (tmp_path / "out/b/x.wav.labels.txt").read_text() == "0.000000\t1.000000\tb\n"
 
 
-def test_the_tidy_columns_are_as_told(tmp_path: Path) -> None:
+def test_the_columns_are_those_documented(tmp_path: Path) -> None:
     write_events(tmp_path / "a.parquet", "parquet", EVENTS)
     table = pa.parquet.read_table(tmp_path / "a.parquet")
     assert table.schema.names == ["file", "start", "end", "label", "score"]
@@ -93,26 +93,26 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_where_nothing_can_be_written_is_said_before(tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_written_is_refused_early(tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full/mine.txt").touch()
     (tmp_path / "empty").mkdir()
     check_events_output(tmp_path / "empty", "raven")
-    for out, kind, told in (
+    for out, kind, message in (
         (tmp_path / "full", "raven", "output folder is not empty"),
         (tmp_path / "full/mine.txt", "audacity", "output is a file"),
         (tmp_path / "full/mine.txt", "csv", "output exists"),
         (tmp_path / "full/mine.txt/a.csv", "csv", "below a file"),
     ):
-        with pytest.raises(AaspError, match=told):
+        with pytest.raises(AaspError, match=message):
             check_events_output(out, kind, overwrite=kind == "raven")  # type: ignore[arg-type]
-    for out, asked, told in (
+    for out, format, message in (
         ("a.txt", None, "no format in the name a.txt"),
         ("a.csv", "raven", "whose name says csv"),
         ("a", "excel", "no such format: excel"),
     ):
-        with pytest.raises(AaspError, match=told):
-            format_of(Path(out), asked)
+        with pytest.raises(AaspError, match=message):
+            format_of(Path(out), format)
 
 
 READ = {
@@ -154,8 +154,8 @@ def test_tables_as_people_have_them(kind: str, tmp_path: Path) -> None:
     name, text = READ[kind]
     (tmp_path / name).write_text(text)
     found = read_events(tmp_path / name)
-    told = [(Path(event.file).name, event.start, event.end, event.label) for event in found.events]
-    assert told == [("x.wav", 0.5, 1.0, "dog"), ("x.wav", 2.0, 3.0, "cat")]
+    events = [(Path(event.file).name, event.start, event.end, event.label) for event in found.events]
+    assert events == [("x.wav", 0.5, 1.0, "dog"), ("x.wav", 2.0, 3.0, "cat")]
     if kind in ("audacity", "raven, a row for each of its views"):
         assert (found.events[0].low_hz, found.events[0].high_hz) == (100.0, 900.0)
     if kind == "birdnet":
@@ -189,24 +189,24 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("told", WRONG)
-def test_what_is_wrong_with_a_table_is_told_with_its_place(told: str, tmp_path: Path) -> None:
-    name, text = WRONG[told]
+@pytest.mark.parametrize("message", WRONG)
+def test_errors_in_a_table_name_file_and_line(message: str, tmp_path: Path) -> None:
+    name, text = WRONG[message]
     (tmp_path / name).write_text(text)
-    with pytest.raises(AaspError, match=told) as error:
+    with pytest.raises(AaspError, match=message) as error:
         read_events(tmp_path / "a.csv")
     assert "\n" not in str(error.value)
 
 
-def test_what_is_no_table(tmp_path: Path) -> None:
+def test_a_path_that_is_no_table(tmp_path: Path) -> None:
     (tmp_path / "dog.wav").touch()
     (tmp_path / "bad.parquet").write_text("x")
-    for path, told in (
+    for path, message in (
         (tmp_path / "dog.wav", "not a table of events"),
         (tmp_path / "bad.parquet", "not a readable table of events"),
         (tmp_path / "none", "no such table of events"),
     ):
-        with pytest.raises(AaspError, match=told):
+        with pytest.raises(AaspError, match=message):
             read_events(path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(AaspError, match=r"no tables of events in folder.*looked for .csv"):
@@ -241,7 +241,7 @@ def test_events_find_their_sounds_by_path_name_or_stem(sounds: Path) -> None:
     assert fewer.events == [ones for row, ones in enumerate(found.events) if row != by_name["train/a.wav"]]
 
 
-def test_an_event_that_is_listed_twice_is_counted_once_and_told(sounds: Path) -> None:
+def test_an_event_listed_twice_is_counted_once_and_noted(sounds: Path) -> None:
     (sounds / "w.csv").write_text("file,start,end,label\nb,0,1,dog\nb,0,1,dog\nb,0.5,1,dog\nb,0,1,cat\n")
     found = opened(sounds, "w.csv")
     assert found.events is not None and sorted(map(len, found.events)) == [0, 0, 0, 3]
@@ -249,16 +249,19 @@ def test_an_event_that_is_listed_twice_is_counted_once_and_told(sounds: Path) ->
 
 
 def test_a_sound_that_is_not_there_or_could_be_two_is_named(sounds: Path) -> None:
-    for name, told in (("gone.wav", "gone.wav is none of the 4 sounds"), ("a.wav", "a.wav can be .*a.wav or .*a.wav")):
+    for name, message in (
+        ("gone.wav", "gone.wav is none of the 4 sounds"),
+        ("a.wav", "a.wav can be .*a.wav or .*a.wav"),
+    ):
         (sounds / "w.csv").write_text(f"file,start,end,label\n{name},0,1,dog\n")
-        with pytest.raises(AaspError, match=told):
+        with pytest.raises(AaspError, match=message):
             opened(sounds, "w.csv")
     (sounds / "none.csv").write_text("file,start,end,label\n")
     with pytest.raises(AaspError, match="no event in it"):
         opened(sounds, "none.csv")
 
 
-def test_an_index_says_the_parts_and_a_folder_without_them_is_divided(sounds: Path, tmp_path: Path) -> None:
+def test_parts_come_from_the_index_or_a_random_division(sounds: Path, tmp_path: Path) -> None:
     (sounds / "i.csv").write_text("path,fold\naudio/train/a.wav,1\naudio/train/b.flac,2\naudio/test/c.wav,1\n")
     found = open_labelled(events=sounds / "e.csv", index=sounds / "i.csv", split="fold")
     assert list(found.parts) == ["1", "2", "1"] and found.labels[1] == ("cat",) and found.events is not None
@@ -272,7 +275,7 @@ def test_an_index_says_the_parts_and_a_folder_without_them_is_divided(sounds: Pa
 
 
 def test_options_that_do_not_go_together(sounds: Path) -> None:
-    for named, told in (
+    for named, message in (
         ({"benchmark": "esc50"}, "--benchmark esc50: it has its own labels"),
         ({}, "name one of --root DIR and --index FILE"),
         ({"root": sounds / "audio", "split": "x"}, "--split with --root"),
@@ -280,5 +283,5 @@ def test_options_that_do_not_go_together(sounds: Path) -> None:
         ({"root": sounds / "nowhere"}, "no such folder"),
         ({"root": sounds / "audio", "numbers": True}, "--task regression with --events"),
     ):
-        with pytest.raises(AaspError, match=told):
+        with pytest.raises(AaspError, match=message):
             open_labelled(events=sounds / "e.csv", **named)  # type: ignore[arg-type]

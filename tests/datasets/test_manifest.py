@@ -1,4 +1,4 @@
-"""Sets of files from folders and indices, and the account of what is left out."""
+"""Sets of files from folders and indices, and the list of skipped files."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_hidden_files_and_those_of_the_system_are_counted_in_one_line(folder: Pa
     assert Manifest.open(hidden)[0].paths == [str(hidden / "deep" / "x.wav")], "a hidden folder that is named"
 
 
-def test_a_folder_of_hidden_files_only(tmp_path: Path) -> None:
+def test_a_folder_of_only_hidden_files(tmp_path: Path) -> None:
     sound(tmp_path / "._a.wav")
     assert "hidden or system files, left out: 1 file" in refused(tmp_path)
 
@@ -104,12 +104,12 @@ def test_every_known_format_is_read_or_listed(tmp_path: Path) -> None:
     assert unread == _SOUND - EXTENSIONS
 
 
-def test_a_pipe_is_no_file(folder: Path) -> None:
+def test_a_named_pipe_is_skipped(folder: Path) -> None:
     os.mkfifo(folder / "pipe.wav")
     assert Skipped(str(folder / "pipe.wav"), "is not a file") in scan(folder)[1]
 
 
-def test_rows_that_repeat_a_file_are_said(tmp_path: Path) -> None:
+def test_rows_that_repeat_a_file_are_noted(tmp_path: Path) -> None:
     for name in ("a.wav", "b.wav", "x/c.wav"):
         sound(tmp_path / name)
     rows = ["path,n", "a.wav,1", "b.wav,2", "x/../b.wav,3", f"{tmp_path}/a.wav,4", ",5", ",6"]
@@ -229,9 +229,9 @@ def test_a_name_that_is_not_utf8_is_listed(tmp_path: Path) -> None:
 
 
 def test_progress_counts_every_file(folder: Path) -> None:
-    told: list[tuple[int, int]] = []
-    scan(folder, progress=lambda done, total: told.append((done, total)))
-    assert told[-1] == (6, 6)
+    counts: list[tuple[int, int]] = []
+    scan(folder, progress=lambda done, total: counts.append((done, total)))
+    assert counts[-1] == (6, 6)
 
 
 def test_an_interrupted_scan_leaves_the_rest(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,7 +260,7 @@ def refused(path: Path) -> str:
     return message
 
 
-def test_what_is_no_set(tmp_path: Path) -> None:
+def test_a_path_that_is_no_set(tmp_path: Path) -> None:
     assert "no such folder or index" in refused(tmp_path / "nothing")
     assert "no such index" in refused(tmp_path / "nothing.csv")
     assert "not a folder, .csv or .parquet" in refused(sound(tmp_path / "a.wav"))
@@ -272,7 +272,7 @@ def test_what_is_no_set(tmp_path: Path) -> None:
     assert "no audio in folder" in refused(tmp_path / "letters")
 
 
-def test_an_index_without_paths_names_what_it_has(tmp_path: Path) -> None:
+def test_an_index_without_paths_names_its_columns(tmp_path: Path) -> None:
     assert "no column path; it has file, label" in refused(index(tmp_path / "i.csv", "file,label", "a.wav,x"))
 
 
@@ -298,7 +298,7 @@ def test_nothing_usable_lists_everything(tmp_path: Path) -> None:
     assert {Path(file.path).name for file in caught.value.skipped} == {"a.wav", "b.mpc"}
 
 
-def test_a_missing_label_column_names_what_there_is(folder: Path) -> None:
+def test_a_missing_label_column_names_the_columns(folder: Path) -> None:
     manifest, _ = Manifest.open(folder)
     with pytest.raises(AaspError, match="no column 'label'; it has path, seconds, rate, channels"):
         manifest.column("label")

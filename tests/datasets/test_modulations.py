@@ -1,4 +1,4 @@
-"""Voices play the rates they are asked for and keep everything else."""
+"""Voices play the requested rates and keep everything else."""
 
 from __future__ import annotations
 

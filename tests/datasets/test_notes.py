@@ -1,4 +1,4 @@
-"""The notes sound, at their pitch, and no recording of the SoundFont is heard in two splits."""
+"""The notes sound, at their pitch, and no recording of the SoundFont is in two splits."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def recordings() -> dict[int, set[tuple[int, int]]]:
     for preset, following in itertools.pairwise(presets):
         if preset[2] == 0:
             used = named(preset[3], following[3], preset_bags, preset_generators, 41)
-            heard = [named(instruments[i][1], instruments[i + 1][1], bags, generators, 53) for i in used]
-            played[preset[1]] = {samples[s][1:3] for s in set().union(*heard)}
+            zones = [named(instruments[i][1], instruments[i + 1][1], bags, generators, 53) for i in used]
+            played[preset[1]] = {samples[s][1:3] for s in set().union(*zones)}
     return played
 
 
@@ -94,7 +94,7 @@ def test_notes_sound_at_their_pitch():
 
 
 def test_notes_are_alone():
-    """A note is the same whatever rang before it, to the millisecond of the renderer; it ends in silence."""
+    """A note does not depend on the one before it, to the renderer's millisecond; it ends in silence."""
     after_another = render(10, [60, 72], [127, 50])[1]
     alone = render(10, [72], [50])[0]
     one, other = np.abs(np.fft.rfft(alone)), np.abs(np.fft.rfft(after_another))
@@ -104,7 +104,7 @@ def test_notes_are_alone():
     assert alone[-1] == after_another[-1] == 0
 
 
-def test_velocity_is_heard():
+def test_velocity_changes_the_level():
     soft, hard = render(0, [60, 60], [50, 127])
     assert np.abs(hard).max() > 3 * np.abs(soft).max()
 

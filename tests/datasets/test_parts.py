@@ -1,4 +1,4 @@
-"""What names of parts mean, alone and beside each other, and what is a fold."""
+"""The meaning of part names, alone and together, and the spelling of folds."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from aasp.errors import AaspError
         ("dev", "train"),
     ],
 )
-def test_names_mean_what_stands_beside_them(names: str, meant: str) -> None:
+def test_names_of_parts_are_understood(names: str, meant: str) -> None:
     assert parts_of(names.split()) == dict(zip(names.split(), meant.split(), strict=True))
     padded = [f" {name}\t" for name in names.split()]
     assert parts_or_folds(padded) == meant.split()
@@ -80,11 +80,11 @@ def test_folds_have_one_spelling_each(values: list[str], folds: list[str]) -> No
         ["x1", "y2"],
     ],
 )
-def test_what_is_neither_parts_nor_folds_is_refused_with_what_was_found(values: list[str]) -> None:
-    with pytest.raises(AaspError) as told:
+def test_values_that_are_neither_parts_nor_folds_are_refused(values: list[str]) -> None:
+    with pytest.raises(AaspError) as error:
         parts_or_folds(values)
-    assert "neither parts nor folds: " in str(told.value) and "; " in str(told.value)
-    assert all(f"{value!r} × 1" in str(told.value) for value in values)
+    assert "neither parts nor folds: " in str(error.value) and "; " in str(error.value)
+    assert all(f"{value!r} × 1" in str(error.value) for value in values)
 
 
 def test_folds_of_any_name() -> None:
@@ -94,7 +94,7 @@ def test_folds_of_any_name() -> None:
             parts_or_folds(values, any_name=True)
 
 
-def test_a_value_for_each_clip_is_no_fold() -> None:
+def test_one_value_per_clip_is_no_fold() -> None:
     assert len(parts_or_folds([str(row) for row in range(20)])) == 20
     with pytest.raises(AaspError, match="each of the 21 clips has its own value"):
         parts_or_folds([str(row) for row in range(21)])
@@ -106,7 +106,7 @@ def test_names_of_folders_and_columns() -> None:
     assert not any(map(is_flag, ("fold", "split", "test_fold", "issue")))
 
 
-def test_a_published_list_says_its_part_plainly() -> None:
+def test_a_published_list_has_only_standard_part_names() -> None:
     assert [part_in(name, "l.csv") for name in ("train", "Validation", "TEST")] == ["train", "valid", "test"]
     with pytest.raises(AaspError, match=r"l\.csv, line 3: unknown part 'dev'; use train, valid and test"):
         part_in("dev", "l.csv, line 3")

@@ -33,7 +33,7 @@ Batch = dict[str, torch.Tensor]
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> Manifest:
-    """Eleven FLAC files of 0.3 to 0.8 s. Sample n of file f is (1000 f + n / 10) / 32768: a crop tells its place."""
+    """Eleven FLAC files of 0.3 to 0.8 s. Sample n of file f is (1000 f + n / 10) / 32768: a crop shows its place."""
     for file in range(FILES):
         samples = round((0.3 + 0.05 * file) * RATE)
         wave = 1000 * file + np.arange(samples) // 10
@@ -99,7 +99,7 @@ def test_crops_begin_anywhere_equally_often(manifest: Manifest) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
 @pytest.mark.parametrize("workers", [0, 2])
-def test_decoding_threads_yield_to_whoever_waits_for_them(
+def test_decoding_threads_have_a_lower_priority(
     manifest: Manifest, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
@@ -165,7 +165,7 @@ def test_a_position_of_another_run_is_refused(manifest: Manifest) -> None:
 
 
 @pytest.mark.slow
-def test_a_position_goes_on_in_other_data_where_that_is_allowed(manifest: Manifest) -> None:
+def test_a_position_continues_in_other_data_where_allowed(manifest: Manifest) -> None:
     """As if the files of now had been there from the start."""
     fewer = Manifest(manifest.table[2:], manifest.source)
     first = pipeline(manifest)
@@ -175,19 +175,19 @@ def test_a_position_goes_on_in_other_data_where_that_is_allowed(manifest: Manife
     differences = changed.differences(state)
     assert differences["files"] == (11, 9) and set(differences) == {"files", "listing", "audio_seconds"}
     changed.restore(state)
-    anew = pipeline(fewer)
-    take(anew, 5)
-    expected = take(anew, 7)
+    fresh = pipeline(fewer)
+    take(fresh, 5)
+    expected = take(fresh, 7)
     assert same(take(changed, 7), expected)
-    again = pipeline(fewer)  # from now on this is the data
+    again = pipeline(fewer)  # the data from here on
     again.restore(changed.state())
-    assert same(take(again, 3), take(anew, 3))
+    assert same(take(again, 3), take(fresh, 3))
     for setting in ({"seed": 6}, {"batch": 8}, {"seconds": 0.5}):
         with pytest.raises(AaspError, match=f"{next(iter(setting))} was"):
             pipeline(fewer, data_changed=True, **setting).restore(state)
 
 
-def test_files_are_told_by_their_names_below_their_own_folder(manifest: Manifest) -> None:
+def test_files_are_identified_by_their_relative_paths(manifest: Manifest) -> None:
     state = pipeline(manifest).state()
     paths = manifest.table["path"].to_pylist()
 
@@ -200,7 +200,7 @@ def test_files_are_told_by_their_names_below_their_own_folder(manifest: Manifest
         renamed([*paths[:-1], paths[-1] + "x"]).restore(state)
     with pytest.raises(AaspError, match="names or order of its files differ"):
         renamed(paths[::-1]).restore(state)
-    state["made_with"].pop("listing")  # a position from before names were told
+    state["made_with"].pop("listing")  # a position from before names were recorded
     renamed(paths[::-1]).restore(state)
 
 
@@ -216,7 +216,7 @@ def test_shards_are_disjoint_and_make_up_the_whole(manifest: Manifest) -> None:
 
 
 @pytest.mark.parametrize("then", [1, 3])
-def test_another_number_of_processes_goes_on_with_the_same_crops(manifest: Manifest, then: int) -> None:
+def test_another_number_of_processes_continues_with_the_same_crops(manifest: Manifest, then: int) -> None:
     whole = [crop for batch in take(pipeline(manifest, batch=1), 36) for crop in batch["wave"]]
     two = [pipeline(manifest, batch=3, shard=(rank, 2)) for rank in range(2)]
     seen = [crop for shard in two for batch in take(shard, 2) for crop in batch["wave"]]
@@ -390,7 +390,7 @@ def test_a_weighted_pipeline_restored_continues_bit_for_bit(manifest: Manifest, 
 
 
 @pytest.mark.parametrize("clips", [0, FILES])
-def test_a_weighted_epoch_larger_than_what_can_be_drawn(manifest: Manifest, clips: int) -> None:
+def test_a_weighted_epoch_larger_than_the_drawable_files(manifest: Manifest, clips: int) -> None:
     weights = np.ones(FILES)
     weights[0] = 0
     with pytest.raises(AaspError, match=f"an epoch of {clips} clips of {FILES - 1}"):

@@ -1,4 +1,4 @@
-"""Tar shards: what is written, how it continues after a kill, and shards of others, honest and hostile."""
+"""Tar shards: what is written, how it continues after a kill, and shards of other tools, valid and hostile."""
 
 from __future__ import annotations
 
@@ -84,8 +84,8 @@ def small() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def several(source: Path, small: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("several")
-    told = written(source, out, size_mb=1)
-    assert (told.samples, told.skipped, told.shards) == (11, 2, SHARDS) and told.seconds == 11 * 0.25
+    summary = written(source, out, size_mb=1)
+    assert (summary.samples, summary.skipped, summary.shards) == (11, 2, SHARDS) and summary.seconds == 11 * 0.25
     return out
 
 
@@ -142,9 +142,9 @@ def test_without_its_index_a_folder_is_listed_by_its_members(shards: Path, tmp_p
 
 
 def test_encoded_again(source: Path, tmp_path: Path) -> None:
-    told = written(source, tmp_path / "out", flac=True, columns=("label",))
+    summary = written(source, tmp_path / "out", flac=True, columns=("label",))
     manifest, _ = Manifest.open(tmp_path / "out")
-    assert manifest.column("rate").tolist() == [16_000] * 11 and told.seconds == 11 * 0.25
+    assert manifest.column("rate").tolist() == [16_000] * 11 and summary.seconds == 11 * 0.25
     assert manifest.table.column_names == ["path", "seconds", "rate", "channels", "source", "label"]
     ours = read(manifest.paths[4], rate=16_000)
     theirs = read(source.parent / "sounds" / "2" / "05.flac", rate=16_000)
@@ -152,7 +152,7 @@ def test_encoded_again(source: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stop", [0, 1, 2, 3, 2 * SHARDS, 2 * SHARDS + 1, 2 * SHARDS + 2])
-def test_killed_at_any_write_it_goes_on_to_the_same_bytes(
+def test_killed_at_any_write_it_resumes_to_the_same_bytes(
     source: Path, several: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int
 ) -> None:
     torn = tmp_path / "torn"
@@ -213,24 +213,24 @@ def test_what_is_refused(source: Path, tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "thesis.txt").write_text("three years of work")
     assert "not empty, it holds thesis.txt; choose another --out" in refused(source, tmp_path)
     assert "output is a file" in refused(source, tmp_path / "thesis.txt")
-    told = refused(source, tmp_path / "new", columns=("labels",))
-    assert "no column 'labels' to keep; it has label, fold" in told
+    message = refused(source, tmp_path / "new", columns=("labels",))
+    assert "no column 'labels' to keep; it has label, fold" in message
     usage = type("Usage", (), {"free": 10_000})
     monkeypatch.setattr(shard_folder.shutil, "disk_usage", lambda path: usage)
     assert "GB are needed, 0.00 GB are free; free some space" in refused(source, tmp_path / "new")
     table = pq.read_table(source).append_column("raw", pa.array([b"x"] * 13))
     pq.write_table(table, source.with_name("raw.parquet"))
-    told = refused(source.with_name("raw.parquet"), tmp_path / "new2")
-    assert "column raw is of binary, which JSON does not have; give those to keep with --columns" in told
+    message = refused(source.with_name("raw.parquet"), tmp_path / "new2")
+    assert "column raw is of binary, which JSON does not have; give those to keep with --columns" in message
 
 
 def test_the_command(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "shards"
     for _ in range(2):
         assert main(["shard", str(source), "--out", str(out)]) == 0
-        told, summary = capsys.readouterr().out, "1 shard(s), 11 sound(s), 2.75 s, 0.0 MB; 2 skipped, listed in"
-        assert told.startswith(f"{out}: {summary} {out}/skipped.csv")
-        assert told.count("\n") == 1
+        output, summary = capsys.readouterr().out, "1 shard(s), 11 sound(s), 2.75 s, 0.0 MB; 2 skipped, listed in"
+        assert output.startswith(f"{out}: {summary} {out}/skipped.csv")
+        assert output.count("\n") == 1
     assert main(["shard", str(source), "--out", str(tmp_path / "x"), "--channels", "first"]) == 2
     assert "files are copied whole; add --flac" in capsys.readouterr().err
 
@@ -279,7 +279,7 @@ def test_webdataset_reads_ours_and_we_read_webdatasets(shards: Path, tmp_path: P
     assert got == list(range(5))
 
 
-def test_what_in_a_shard_is_left_out_is_listed(tmp_path: Path) -> None:
+def test_files_skipped_in_a_shard_are_listed(tmp_path: Path) -> None:
     tar(
         tmp_path / "a.tar",
         ("a.flac", flac(1)), ("a.wav", flac(1)),
@@ -317,7 +317,7 @@ def header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (lambda good: good[:560], "truncated, or a wrong size"),
         (lambda good: good.replace(b"k2.flac", b"kX.flac"), "no header at byte"),
@@ -328,14 +328,14 @@ def header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
         (lambda good: header("pax", 2**33, tarfile.XHDTYPE) + good, "a header of 8,589,934,592 bytes"),
     ],
 )
-def test_a_damaged_shard_is_named_and_read_as_far_as_it_goes(tmp_path: Path, content: Any, told: str) -> None:
+def test_a_damaged_shard_is_named_and_read_as_far_as_it_goes(tmp_path: Path, content: Any, message: str) -> None:
     good = tar(tmp_path / "a.tar", ("k1.flac", flac(1)), ("k2.flac", flac(2))).read_bytes()
     (tmp_path / "a.tar").write_bytes(content(good))
     try:
         _, skipped = Manifest.open(tmp_path / "a.tar")
     except NothingUsable as error:
         skipped = error.skipped
-    assert len(skipped) == 1 and skipped[0].path == str(tmp_path / "a.tar") and told in skipped[0].reason
+    assert len(skipped) == 1 and skipped[0].path == str(tmp_path / "a.tar") and message in skipped[0].reason
 
 
 def test_a_shard_that_changes_behind_its_index(source: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Tables as spreadsheets and scripts write them: read right, or refused in one line that names the remedy."""
+"""Tables as spreadsheets and scripts write them: read correctly, or refused in one line that names the remedy."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def rows(path: Path, path_column: str | None = None) -> list[dict[str, object]]:
 
 
 def refused(path: Path, path_column: str | None = None) -> str:
-    with pytest.raises(AaspError) as told:
+    with pytest.raises(AaspError) as error:
         read_index(str(path), path_column)
-    assert str(path) in str(told.value) and "\n" not in str(told.value)
-    assert "; " in str(told.value) or ": rename" in str(told.value)
-    return str(told.value)
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+    assert "; " in str(error.value) or ": rename" in str(error.value)
+    return str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def refused(path: Path, path_column: str | None = None) -> str:
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
-def test_one_table_in_many_guises(tmp_path: Path, text: str, encoding: str) -> None:
+def test_one_table_in_many_dialects(tmp_path: Path, text: str, encoding: str) -> None:
     for name in ("i.csv", "I.CSV", "i.tsv"):
         (tmp_path / name).write_bytes(text.encode(encoding))
         assert rows(tmp_path / name) == ROWS
@@ -71,7 +71,7 @@ def test_a_quotation_mark_that_is_not_closed_swallows_no_rows(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("i.csv", PLAIN.encode("latin-1"), "line 3 is not UTF-8 (byte 0xf6); save it as UTF-8"),
         ("i.csv", PLAIN.encode("utf-16-le"), "NUL byte in line 1"),
@@ -98,9 +98,9 @@ def test_a_quotation_mark_that_is_not_closed_swallows_no_rows(tmp_path: Path) ->
         ("i.csv", b"", "no column path; it has none"),
     ],
 )  # fmt: skip
-def test_what_can_not_be_told_for_certain_is_refused(tmp_path: Path, name: str, content: bytes, told: str) -> None:
+def test_ambiguous_tables_are_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
-    assert told in refused(tmp_path / name)
+    assert message in refused(tmp_path / name)
 
 
 def test_a_column_of_another_name(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_column_of_another_name(tmp_path: Path) -> None:
     assert rows(tmp_path / "i.parquet", "Path") == [{"path": "a.wav", "n": 1}]
 
 
-def test_paths_that_point_home_or_are_urls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_with_a_tilde_or_a_file_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "me"))
     here = f"file://{tmp_path}/a%20b.wav"
     (tmp_path / "i.csv").write_text(f"path\n~/a.wav\n{here}\nfile://localhost/x/c.wav\n12:30.wav\n")

@@ -1,4 +1,4 @@
-"""A small model with trained weights, and what is exported of it once for all tests."""
+"""A small model with trained weights, and its exports, made once for all tests."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def compare(model: AudioEncoder, found: list[np.ndarray], *given: torch.Tensor) 
 
 
 @pytest.mark.slow
-def test_the_whole_model_says_what_pytorch_says(trained: AudioEncoder, whole: Path) -> None:
+def test_the_whole_model_equals_pytorch(trained: AudioEncoder, whole: Path) -> None:
     running = session(whole, threads=1)
     for samples in LENGTHS:
         wave = torch.stack(list(signals(samples).values()))
@@ -53,14 +53,14 @@ def test_the_whole_model_says_what_pytorch_says(trained: AudioEncoder, whole: Pa
 
 
 @pytest.mark.slow
-def test_what_is_too_short_has_no_embedding(whole: Path) -> None:
+def test_too_short_a_clip_has_no_embedding(whole: Path) -> None:
     wave, lengths = 0.1 * np.ones((2, 3_000), np.float32), np.array([3_000, 399])
     clip, timestamps = session(whole).run(["clip", "timestamps"], {"wave": wave, "lengths": lengths})
     assert np.isfinite(clip[0]).all() and np.isnan(clip[1]).all() and not timestamps[1].any()
 
 
 @pytest.mark.slow
-def test_a_window_says_what_pytorch_says(trained: AudioEncoder) -> None:
+def test_a_window_equals_pytorch(trained: AudioEncoder) -> None:
     running = session(onnx_model(trained, "window"), threads=1)
     wave = torch.stack(list(signals(window_samples(trained.config)).values()))
     for clips in (7, 1):
@@ -97,11 +97,11 @@ def small(plain: AudioEncoder):
 
 
 @pytest.mark.slow
-def test_the_file_says_what_it_is(plain: AudioEncoder, small, tmp_path: Path) -> None:
+def test_the_file_describes_itself(plain: AudioEncoder, small, tmp_path: Path) -> None:
     write(small, tmp_path / "small.onnx")
     running, metadata = opened(tmp_path / "small.onnx")
-    told = {key: metadata[key] for key in ("kind", "extent", "opset", "precision")}
-    assert told == {"kind": "encoder", "extent": "window", "opset": "20", "precision": "fp32"}
+    stated = {key: metadata[key] for key in ("kind", "extent", "opset", "precision")}
+    assert stated == {"kind": "encoder", "extent": "window", "opset": "20", "precision": "fp32"}
     assert small.opset_import[0].version == 20
     assert from_dict(AudioEncoderConfig, json.loads(metadata["config"]), "config") == plain.config
     assert to_dict(plain.config) == json.loads(metadata["config"])
@@ -138,7 +138,7 @@ def test_a_whitened_vector_is_checked_before_its_whitening(plain: AudioEncoder) 
     model.whitening.matrix.mul_(20)
 
     class Off:
-        """What PyTorch says, but for so much in one output."""
+        """PyTorch's outputs, with this much added to one."""
 
         def __init__(self, output: str) -> None:
             self.output = OUTPUTS.index(output)
@@ -169,14 +169,14 @@ def test_a_full_disk_leaves_what_was_there(small, tmp_path: Path, monkeypatch: p
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
 
-def test_what_is_too_large_for_a_file_is_refused(small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_too_large_for_a_file_is_refused(small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aasp.deploy.onnx.LARGEST", 1_000)
     with pytest.raises(AaspError, match=r"more than one ONNX file holds"):
         write(small, tmp_path / "large.onnx")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_missing_package_and_opset_are_told(plain: AudioEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_and_an_unknown_opset_are_named(plain: AudioEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(AaspError, match="no such opset here: 3; give one of 18 to 23"):
         onnx_model(plain, opset=3)
     monkeypatch.setitem(sys.modules, "onnx", None)
@@ -184,7 +184,7 @@ def test_a_missing_package_and_opset_are_told(plain: AudioEncoder, monkeypatch: 
         onnx_model(plain)
 
 
-def test_graphs_name_what_goes_in_and_comes_out(plain: AudioEncoder) -> None:
+def test_graphs_name_their_inputs_and_outputs(plain: AudioEncoder) -> None:
     graph = Graph(plain, "whole")
     assert [port.name for port in graph.inputs] == ["wave", "lengths"]
     assert [port.name for port in graph.outputs] == list(OUTPUTS)

@@ -1,4 +1,4 @@
-"""Exported encoders run by ONNX Runtime: called as PyTorch's, refused where they are something else."""
+"""Exported encoders run by ONNX Runtime: called like PyTorch's; other files are refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aasp.model.audio_encoder import AudioEncoder
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pooling", [None, "cls", "mean+std", "flat"])
-def test_it_is_called_as_the_model_and_says_the_same(pooling, trained: AudioEncoder, whole: Path) -> None:
+def test_it_is_called_as_the_model_with_the_same_results(pooling, trained: AudioEncoder, whole: Path) -> None:
     running = onnx_encoder(whole, threads=1)
     assert running.config == trained.config
     wave, lengths = torch.stack(list(signals(24_000).values())), torch.linspace(24_000, 400, 7).long()
@@ -46,7 +46,7 @@ def test_files_are_embedded_by_it(trained: AudioEncoder, whole: Path, tmp_path: 
 
 
 @pytest.mark.slow
-def test_what_the_model_refuses_it_refuses(whole: Path) -> None:
+def test_it_refuses_what_the_model_refuses(whole: Path) -> None:
     running = onnx_encoder(whole)
     with pytest.raises(AaspError, match="clip 1 is shorter than one analysis window of 25 ms"):
         running(torch.zeros(2, 1_000), torch.tensor([1_000, 399]))
@@ -60,7 +60,7 @@ def test_what_the_model_refuses_it_refuses(whole: Path) -> None:
         running(torch.zeros(1, 1_000), pooling="max")
 
 
-def test_what_is_no_exported_encoder_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_no_exported_encoder_is_refused(tmp_path: Path) -> None:
     from onnx import TensorProto, helper
 
     (tmp_path / "text.onnx").write_text("not a model")
@@ -73,7 +73,7 @@ def test_what_is_no_exported_encoder_is_told(tmp_path: Path) -> None:
         if metadata:
             helper.set_model_props(other, {"extent": "window", "config": "{}"} | metadata)
         (tmp_path / f"{name}.onnx").write_bytes(other.SerializeToString())
-    told = {
+    messages = {
         "gone.onnx": "no such file: .*gone.onnx; make one with `aasp export",
         "": "a folder where an .onnx file is expected; make one with `aasp export",
         "text.onnx": "not readable as ONNX",
@@ -81,7 +81,7 @@ def test_what_is_no_exported_encoder_is_told(tmp_path: Path) -> None:
         "classes.onnx": "holds a classifier",
         "window.onnx": "takes clips of one window only; export it without --window",
     }
-    for name, words in told.items():
+    for name, words in messages.items():
         with pytest.raises(AaspError, match=words) as raised:
             onnx_encoder(tmp_path / name)
         assert "\n" not in str(raised.value)

@@ -111,14 +111,14 @@ def site(modules: Path, trained: AudioEncoder, tmp_path_factory: pytest.TempPath
 
 
 def visit(folder: Path, task: str, profile: Path, *options: str) -> dict[str, Any]:
-    """What the page says of a task; any request that is not to this machine fails."""
-    told: list[dict[str, Any]] = []
+    """The page's results for a task; any request that is not to this machine fails."""
+    results: list[dict[str, Any]] = []
     arrived = threading.Event()
     (folder / "harness.html").write_text(HARNESS.replace("WIDTH", str(PHONE)).replace("TASK", json.dumps(task)))
 
     class Handler(SimpleHTTPRequestHandler):
         def do_POST(self) -> None:
-            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            results.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_response(204)
             self.end_headers()
             arrived.set()
@@ -140,7 +140,7 @@ def visit(folder: Path, task: str, profile: Path, *options: str) -> dict[str, An
         browser.terminate()
         browser.wait(30)
         server.shutdown()
-    return told[0]
+    return results[0]
 
 
 @pytest.mark.slow
@@ -186,7 +186,7 @@ def test_it_listens_to_a_microphone(site: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "words"), [("short.wav", "too short: give at least 25 ms"), ("text.wav", "no sound")])
-def test_what_is_no_sound_is_told_on_the_page(name: str, words: str, site: Path, tmp_path: Path) -> None:
+def test_an_unreadable_file_is_reported_on_the_page(name: str, words: str, site: Path, tmp_path: Path) -> None:
     found = visit(site, name, tmp_path)
     assert words in found["state"] and found["faults"] == []
 

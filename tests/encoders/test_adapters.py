@@ -1,4 +1,4 @@
-"""Who can be examined: our models and stems, a user's own, transformers models; and what is said of everything else."""
+"""What can be examined: our models and stems, a user's, transformers models; and the errors for everything else."""
 
 from __future__ import annotations
 
@@ -137,15 +137,15 @@ def noise(clips: int, seconds: float, rate: int = 16_000) -> torch.Tensor:
 
 
 def holds_together(adapter: EncoderAdapter, seconds: float = 2.0) -> None:
-    """One vector a token, evenly `token_rate` a second, inside the clip, and nothing of one clip in another."""
+    """One vector a token, evenly `token_rate` a second, inside the clip, and no clip depends on another."""
     waves = noise(2, seconds, adapter.rate)
-    heard = adapter.embed_waveform(waves)
-    clips, tokens, _ = heard.timestamps.shape
-    assert (clips, tokens, len(heard.clip)) == (2, len(heard.seconds), 2)
-    assert heard.seconds[0] >= 0 and heard.seconds[-1] <= seconds
-    torch.testing.assert_close(heard.seconds.diff(), torch.full((tokens - 1,), 1 / adapter.token_rate))
+    found = adapter.embed_waveform(waves)
+    clips, tokens, _ = found.timestamps.shape
+    assert (clips, tokens, len(found.clip)) == (2, len(found.seconds), 2)
+    assert found.seconds[0] >= 0 and found.seconds[-1] <= seconds
+    torch.testing.assert_close(found.seconds.diff(), torch.full((tokens - 1,), 1 / adapter.token_rate))
     assert abs(tokens - seconds * adapter.token_rate) <= 3
-    torch.testing.assert_close(heard.timestamps[1:], adapter.embed_waveform(waves[1:]).timestamps, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found.timestamps[1:], adapter.embed_waveform(waves[1:]).timestamps, atol=1e-4, rtol=1e-4)
 
 
 def test_our_models(folder: Path) -> None:
@@ -168,39 +168,39 @@ def test_an_untrained_stem_by_its_configuration() -> None:
     )
 
 
-def test_a_stem_of_ones_own(folder: Path) -> None:
+def test_a_user_defined_stem(folder: Path) -> None:
     adapter = open_adapter("own_encoders:Mean")
     assert isinstance(adapter, LogMelAdapter) and adapter.frontend.config.mels == 32 and adapter.token_rate == 12.5
     holds_together(adapter)
     mel = torch.randn(1, 24, 32)
-    heard = adapter.embed_logmel(mel)
+    found = adapter.embed_logmel(mel)
     patches = mel.reshape(1, 3, 8, 2, 16).mean((2, 4))
-    torch.testing.assert_close(heard.timestamps, patches)
-    torch.testing.assert_close(heard.clip, torch.cat([patches.mean(1), patches.std(1, correction=0)], 1))
+    torch.testing.assert_close(found.timestamps, patches)
+    torch.testing.assert_close(found.clip, torch.cat([patches.mean(1), patches.std(1, correction=0)], 1))
     assert open_adapter("own_encoders:conv").token_rate == 10
 
 
-def test_an_encoder_of_ones_own(folder: Path) -> None:
+def test_a_user_defined_encoder(folder: Path) -> None:
     adapter = open_adapter("own_encoders:Framed")
     assert not isinstance(adapter, LogMelAdapter) and adapter.rate == 8000
     assert adapter.token_rate == pytest.approx(8000 / 333, rel=1e-6)
     holds_together(adapter)
     assert open_adapter("own_encoders:Stated").token_rate == 25.0
     # The centre of a vector is the middle of what the convolution sees, here to a rounding of the clip's length.
-    heard = adapter.embed_waveform(noise(1, 2, 8000))
-    assert heard.seconds[0] == pytest.approx(350 / 8000, abs=333 / 8000 / 2)
-    torch.testing.assert_close(heard.clip, heard.timestamps.mean(1))
+    found = adapter.embed_waveform(noise(1, 2, 8000))
+    assert found.seconds[0] == pytest.approx(350 / 8000, abs=333 / 8000 / 2)
+    torch.testing.assert_close(found.clip, found.timestamps.mean(1))
 
 
 def test_an_encoder_that_gives_one_vector_a_clip(folder: Path) -> None:
     adapter = open_adapter("own_encoders:Clip")
-    heard = adapter.embed_waveform(noise(3, 2))
-    assert adapter.token_rate == 0 and heard.clip.shape == (3, 2) and heard.timestamps.shape == (3, 1, 2)
-    assert heard.seconds.tolist() == [1.0]
+    found = adapter.embed_waveform(noise(3, 2))
+    assert adapter.token_rate == 0 and found.clip.shape == (3, 2) and found.timestamps.shape == (3, 1, 2)
+    assert found.seconds.tolist() == [1.0]
 
 
 @pytest.mark.parametrize(("name", "scale"), [("own_hear:load_model", 2.0), ("own_encoders:Both", 1.0)])
-def test_hears_interface(folder: Path, name: str, scale: float) -> None:
+def test_the_hear_interface(folder: Path, name: str, scale: float) -> None:
     adapter = open_adapter(name)
     holds_together(adapter)
     assert adapter.token_rate == pytest.approx(20)
@@ -234,10 +234,10 @@ def test_hears_interface(folder: Path, name: str, scale: float) -> None:
         ("nothing/here/at/all", "no such directory"),
     ],
 )  # fmt: skip
-def test_what_can_not_be_examined_is_told_in_one_line(folder: Path, name: str, complaint: str) -> None:
-    with pytest.raises(AaspError, match=complaint) as told:
+def test_what_cannot_be_examined_is_one_line(folder: Path, name: str, complaint: str) -> None:
+    with pytest.raises(AaspError, match=complaint) as error:
         open_adapter(name)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
 needs_transformers = pytest.mark.skipif(
@@ -254,7 +254,7 @@ def tiny_ast(folder: Path) -> None:
 
 
 class Code:
-    """What runs where a pickle of it is read."""
+    """An object whose pickle runs code when it is loaded."""
 
     def __reduce__(self) -> tuple:
         return exec, ("raise SystemExit('code was run')",)
@@ -278,19 +278,19 @@ def test_an_audio_spectrogram_transformer(tmp_path: Path) -> None:
     assert (adapter.name, adapter.rate, adapter.token_rate) == ("ast", 16_000, 10.0)
     holds_together(adapter, seconds=1.5)
     waves = noise(2, 1.5)
-    heard = adapter.embed_waveform(waves)
-    assert heard.seconds[:2].tolist() == pytest.approx([0.08, 0.18])  # 16 frames, then 10 further
+    found = adapter.embed_waveform(waves)
+    assert found.seconds[:2].tolist() == pytest.approx([0.08, 0.18])  # 16 frames, then 10 further
     # Frequency-major tokens: the first time step is every T-th of them, T = (204 - 16) / 10 + 1.
     inputs = adapter.extractor(list(waves.numpy()), sampling_rate=16_000, return_tensors="pt").input_values
     hidden = adapter.model(inputs).last_hidden_state
-    torch.testing.assert_close(heard.timestamps[:, 0], hidden[:, 2::19].mean(1))
-    assert (hidden.shape[1] - 2) % 19 == 0 and heard.timestamps.shape[1] == 15
+    torch.testing.assert_close(found.timestamps[:, 0], hidden[:, 2::19].mean(1))
+    assert (hidden.shape[1] - 2) % 19 == 0 and found.timestamps.shape[1] == 15
     # Three seconds are longer than its 2.055: two windows of 1.5, side by side.
     long = noise(2, 3)
-    heard, halves = adapter.embed_waveform(long), [adapter.embed_waveform(half) for half in long.chunk(2, dim=1)]
-    torch.testing.assert_close(heard.clip, (halves[0].clip + halves[1].clip) / 2)
-    torch.testing.assert_close(heard.timestamps, torch.cat([half.timestamps for half in halves], 1))
-    assert heard.seconds[15:17].tolist() == pytest.approx([1.58, 1.68])
+    found, halves = adapter.embed_waveform(long), [adapter.embed_waveform(half) for half in long.chunk(2, dim=1)]
+    torch.testing.assert_close(found.clip, (halves[0].clip + halves[1].clip) / 2)
+    torch.testing.assert_close(found.timestamps, torch.cat([half.timestamps for half in halves], 1))
+    assert found.seconds[15:17].tolist() == pytest.approx([1.58, 1.68])
     with torch.inference_mode():
         inner = adapter.model(inputs, output_hidden_states=True).hidden_states[1][:, 2:].unflatten(1, (-1, 19)).mean(1)
     wanted = torch.cat([inner[:, :15].mean(1), inner[:, :15].std(1, correction=0)], 1)
@@ -309,28 +309,28 @@ def test_an_encoder_behind_strided_convolutions(tmp_path: Path, kind: str, norm:
     adapter = open_adapter(tmp_path / "model")
     assert (adapter.rate, adapter.token_rate) == (16_000, 50.0)
     holds_together(adapter)
-    # Each clip through the model alone, normalised as its extractor says, by hand.
+    # Each clip through the model alone, normalised by hand as its extractor does.
     model = getattr(transformers, f"{kind}Model").from_pretrained(tmp_path / "model").eval()
     waves = noise(3, 0.7)
     for n, wave in enumerate(waves):
         given = (wave - wave.mean()) / torch.sqrt(wave.var(correction=0) + 1e-7) if normalised else wave
         with torch.inference_mode():
-            told = model(given[None], output_hidden_states=True)
+            output = model(given[None], output_hidden_states=True)
         torch.testing.assert_close(
-            adapter.embed_waveform(waves).timestamps[n], told.last_hidden_state[0], rtol=0, atol=1e-5
+            adapter.embed_waveform(waves).timestamps[n], output.last_hidden_state[0], rtol=0, atol=1e-5
         )
-        heard = adapter.embed_waveform(waves)
-        torch.testing.assert_close(heard.clip[n], told.last_hidden_state[0].mean(0), rtol=0, atol=1e-5)
-        assert list(heard.layers) == ["layer 0", "layer 1"]
-        wanted = torch.cat([told.hidden_states[0][0].mean(0), told.hidden_states[0][0].std(0, correction=0)])
-        torch.testing.assert_close(heard.layers["layer 0"][n], wanted, rtol=0, atol=1e-5)
+        found = adapter.embed_waveform(waves)
+        torch.testing.assert_close(found.clip[n], output.last_hidden_state[0].mean(0), rtol=0, atol=1e-5)
+        assert list(found.layers) == ["layer 0", "layer 1"]
+        wanted = torch.cat([output.hidden_states[0][0].mean(0), output.hidden_states[0][0].std(0, correction=0)])
+        torch.testing.assert_close(found.layers["layer 0"][n], wanted, rtol=0, atol=1e-5)
     with pytest.raises(AaspError, match=r": takes at least 20.3125 ms, not 20.25 ms; leave shorter clips out"):
         adapter.embed_waveform(noise(1, 324 / 16_000))
     assert adapter.embed_waveform(noise(1, 325 / 16_000)).timestamps.shape == (1, 1, 16)
 
 
 @needs_transformers
-def test_what_else_is_embedded_changes_no_vector(tmp_path: Path) -> None:
+def test_other_sounds_in_a_batch_change_no_vector(tmp_path: Path) -> None:
     """Sounds of several lengths in one call: none is padded, since group norms would see the padding."""
     tiny_wav2vec2(tmp_path / "model")
     adapter = open_adapter(tmp_path / "model")
@@ -345,7 +345,7 @@ def test_what_else_is_embedded_changes_no_vector(tmp_path: Path) -> None:
 
 @needs_transformers
 @pytest.mark.parametrize("fused", [False, True])
-def test_clap_hears_ten_seconds_at_48_khz(tmp_path: Path, fused: bool) -> None:
+def test_clap_reads_ten_seconds_at_48_khz(tmp_path: Path, fused: bool) -> None:
     import transformers
 
     torch.manual_seed(0)
@@ -361,16 +361,16 @@ def test_clap_hears_ten_seconds_at_48_khz(tmp_path: Path, fused: bool) -> None:
     # 101 frames stretched over 256 columns, of which each step has 8: 32 steps of 1.01 s.
     assert adapter.rate == 48_000 and adapter.token_rate == pytest.approx(32 / 1.01)
     waves = torch.cat([noise(1, 0.6, 48_000), 0.1 * noise(1, 0.6, 48_000).flip(1)])
-    heard = adapter.embed_waveform(waves)
-    assert heard.clip.shape == (2, 12) and heard.timestamps.shape == (2, 19, 16)
+    found = adapter.embed_waveform(waves)
+    assert found.clip.shape == (2, 12) and found.timestamps.shape == (2, 19, 16)
     model = transformers.ClapModel.from_pretrained(tmp_path / "clap").eval()
-    for n, wave in enumerate(waves):  # alone, and as transformers has it but for the drawn "longer" of fused models
+    for n, wave in enumerate(waves):  # alone, and as transformers does it, but with no random "longer" for fused models
         inputs = extractor(wave.numpy(), sampling_rate=48_000, return_tensors="pt")
         with torch.inference_mode():
-            told = model.get_audio_features(inputs.input_features, is_longer=torch.zeros(1, 1, dtype=torch.bool))
-        torch.testing.assert_close(heard.clip[n], told.pooler_output[0], rtol=0, atol=1e-5)
-        wanted = told.last_hidden_state[0].mean(1).T[:19]
-        torch.testing.assert_close(heard.timestamps[n], wanted, rtol=0, atol=1e-5)
+            output = model.get_audio_features(inputs.input_features, is_longer=torch.zeros(1, 1, dtype=torch.bool))
+        torch.testing.assert_close(found.clip[n], output.pooler_output[0], rtol=0, atol=1e-5)
+        wanted = output.last_hidden_state[0].mean(1).T[:19]
+        torch.testing.assert_close(found.timestamps[n], wanted, rtol=0, atol=1e-5)
     transformers.ClapFeatureExtractor(feature_size=16).save_pretrained(tmp_path / "clap")  # of ten seconds
     with pytest.raises(AaspError, match="its feature extractor makes 1001 frames, and its encoder takes 256; copy"):
         open_adapter(tmp_path / "clap")
@@ -390,9 +390,9 @@ def test_weights_of_pytorch_are_read_where_they_hold_no_code(tmp_path: Path) -> 
         open_adapter(tmp_path / "model").embed_waveform(wave).clip, adapter.embed_waveform(wave).clip
     )
     torch.save({"masked_spec_embed": Code()}, tmp_path / "model" / "pytorch_model.bin")
-    with pytest.raises(AaspError, match="a file of weights holds code, which is never run; give a model with") as told:
+    with pytest.raises(AaspError, match="a file of weights holds code, which is never run; give a model with") as error:
         open_adapter(tmp_path / "model")
-    assert "\n" not in str(told.value) and not (tmp_path / "ran").exists()
+    assert "\n" not in str(error.value) and not (tmp_path / "ran").exists()
     tensors = {name: tensor for name, tensor in adapter.model.state_dict().items() if "attention.k_proj" not in name}
     torch.save(tensors, tmp_path / "model" / "pytorch_model.bin")
     with pytest.raises(AaspError, match=r"2 weights are missing, the first encoder.*k_proj.bias; copy"):
@@ -420,12 +420,12 @@ def change(**fields: object) -> Callable[[Path], None]:
 def test_a_transformers_model_that_can_not_be_read(tmp_path: Path, spoil: Callable, complaint: str) -> None:
     tiny_ast(tmp_path / "model")
     spoil(tmp_path / "model")
-    with pytest.raises(AaspError, match=complaint) as told:
+    with pytest.raises(AaspError, match=complaint) as error:
         open_adapter(tmp_path / "model")
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
-def test_without_transformers_its_name_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_transformers_the_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "hubert"}')
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(AaspError, match="pip install transformers"):

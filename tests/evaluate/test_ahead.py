@@ -1,4 +1,4 @@
-"""Decoding ahead: every sound once, stretch by stretch, with little waiting decoded; and what can't be used is told."""
+"""Decoding ahead: every sound once, stretch by stretch, with little decoded in advance; unusable files are reported."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FRONT = LogMelConfig()
 
 
 def sounds(seconds: list[float]) -> list[Samples]:
-    """Waveforms that tell their row by their value."""
+    """Waveforms whose value is their row."""
     made = enumerate(seconds)
     return [Samples(f"array {row}", np.full(round(16_000 * s), row / 1000, np.float32), 16_000) for row, s in made]
 
@@ -58,7 +58,7 @@ def test_a_stretch_ends_early_where_sounds_are_long(monkeypatch: pytest.MonkeyPa
     assert rows == [[1], [0], [2], [4], [3], [5]]
 
 
-def test_little_waits_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_decoded_sounds_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     read, lock = [0], threading.Lock()
 
     def count(sound: Samples, rate: int) -> np.ndarray:
@@ -70,22 +70,22 @@ def test_little_waits_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ahead, "AHEAD_SECONDS", 8.0)
     most = 0
     for number, _ in enumerate(decoded(sounds([1.0] * 60), FRONT, 1.0, refuse, batch=2, workers=2), start=1):
-        time.sleep(0.005)  # what could be decoded meanwhile is
+        time.sleep(0.005)  # all that could be decoded in that time is
         most = max(most, read[0] - 2 * number)
     assert 2 <= most <= 10
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_what_cannot_be_used_is_told_with_its_row(workers: int, tmp_path: Path) -> None:
+def test_unusable_files_are_reported_with_their_row(workers: int, tmp_path: Path) -> None:
     bad: dict[int, str] = {}
     given = [*sounds([0.5, 0.01]), str(tmp_path / "missing.wav"), *sounds([0.2])]
-    told = lambda row, error: bad.update({row: error.reason})
-    rows = [row for one in decoded(given, FRONT, 1.0, told, workers=workers) for row in one.rows]
+    failed = lambda row, error: bad.update({row: error.reason})
+    rows = [row for one in decoded(given, FRONT, 1.0, failed, workers=workers) for row in one.rows]
     assert sorted(rows) == [0, 3] and set(bad) == {1, 2}
     assert bad[1] == "too short: 10 ms, under one analysis window of 25 ms" and "no such file" in bad[2]
 
 
-def test_what_is_raised_ends_it_and_the_threads() -> None:
+def test_an_error_ends_the_iteration_and_the_threads() -> None:
     before = threading.active_count()
     with pytest.raises(AudioError, match="too short"):
         list(decoded(sounds([0.5, 0.01]), FRONT, 1.0, refuse, workers=3))
@@ -97,8 +97,8 @@ def test_long_ones_are_left_to_the_caller() -> None:
     assert [(one.rows, one.wave is None) for one in found] == [([0, 2], False), ([1], True)]
 
 
-def test_a_folder_that_vanishes_meanwhile_ends_all(tmp_path: Path) -> None:
-    """What is left out silently when a drive is lost would be a result of half the files."""
+def test_a_folder_that_vanishes_ends_the_iteration(tmp_path: Path) -> None:
+    """Skipping files silently when a drive is lost would give a result from half of them."""
     for number in range(3):
         soundfile.write(tmp_path / f"{number}.wav", np.full(4_000, 0.1), 16_000)
     paths = [str(tmp_path / f"{number}.wav") for number in range(3)]

@@ -13,7 +13,7 @@ MANY = 4_000
 
 
 def result(correct: np.ndarray, groups: np.ndarray | None, rounds: np.ndarray | None = None) -> ProbeResult:
-    """A result of two classes whose clips are right or wrong as told."""
+    """A result of two classes whose clips are right or wrong as given."""
     n = len(correct)
     rounds = np.zeros(n, dtype=int) if rounds is None else rounds
     probabilities = np.stack([1 - correct, correct], axis=1).astype(float)
@@ -43,8 +43,8 @@ def test_ends_are_those_of_drawing_clusters_within_each_set(rng: np.random.Gener
     assert (found.clusters, found.clips, found.method) == (42, 150, "bootstrap")
 
 
-def test_leads_are_paired(rng: np.random.Generator) -> None:
-    """Where clusters are easy or hard for both systems alike, the lead is surer than the scores."""
+def test_differences_are_paired(rng: np.random.Generator) -> None:
+    """If clusters are easy or hard for both systems, the difference is more certain than the scores."""
     sets = [some(rng, 20, 5, 0.6) for _ in range(3)]
     ours = [result(right, groups) for right, groups in sets]
     flipped = [np.where(rng.random(len(right)) < 0.06, 0, right) for right, _ in sets]
@@ -56,8 +56,8 @@ def test_leads_are_paired(rng: np.random.Generator) -> None:
     assert 0 < lead.low < lead.estimate < lead.high and lead.high - lead.low < 0.5 * (score.high - score.low)
 
 
-def test_two_questions_of_the_same_clips_get_one_draw(rng: np.random.Generator) -> None:
-    """Twice the same set says no more than once; another set of the same size says more."""
+def test_results_on_the_same_clips_share_one_draw(rng: np.random.Generator) -> None:
+    """The same set twice does not narrow the interval; another set of the same size does."""
     right, groups = some(rng, 20, 5, 0.6)
     width = lambda found: found.high - found.low
     once, twice = average([result(right, groups)]), average([result(right, groups), result(right, groups)])
@@ -66,7 +66,7 @@ def test_two_questions_of_the_same_clips_get_one_draw(rng: np.random.Generator) 
     assert width(apart) == pytest.approx(width(once) / np.sqrt(2), rel=0.1)
 
 
-def test_every_set_counts_alike_and_within_it_every_fold(rng: np.random.Generator) -> None:
+def test_every_set_counts_equally_and_within_it_every_fold(rng: np.random.Generator) -> None:
     folds = np.repeat([0, 1], [90, 10])
     right = np.repeat([1, 0], [90, 10])
     found = average([result(right, None, folds), result(np.repeat([1, 0], [8, 2]), None)])

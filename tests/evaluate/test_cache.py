@@ -86,7 +86,7 @@ def test_order_and_names_of_the_files_do_not_matter(sounds: list, tmp_path: Path
     ("change", "clips"),
     [("weights", 6), ("front end", 6), ("layer", 6), ("pooling", 6), ("file", 2), ("cut", 1), ("gain", 1), ("less", 0)],
 )
-def test_what_changes_is_embedded_again(change: str, clips: int, sounds: list, tmp_path: Path) -> None:
+def test_changed_models_and_files_are_embedded_again(change: str, clips: int, sounds: list, tmp_path: Path) -> None:
     kept_features(made(), sounds, KEYS, tmp_path / "cache")
     encoder, keys = made(), KEYS
     if change == "weights":
@@ -97,7 +97,7 @@ def test_what_changes_is_embedded_again(change: str, clips: int, sounds: list, t
         keys = [(0, "mean"), *KEYS]
     elif change == "pooling":
         keys = [(1, "flat")]
-    elif change == "file":  # heard alone and in the mixture, of the same size and time
+    elif change == "file":  # used alone and in the mixture, of the same size and time
         status = os.stat(sounds[1])
         soundfile.write(sounds[1], 0.1 * np.random.default_rng(9).standard_normal(4800), 16_000)
         os.utime(sounds[1], ns=(status.st_atime_ns, status.st_mtime_ns))
@@ -115,7 +115,7 @@ def test_what_changes_is_embedded_again(change: str, clips: int, sounds: list, t
 
 
 @pytest.mark.parametrize("harm", ["cut short", "one bit"])
-def test_a_damaged_file_is_told_and_its_clips_are_embedded_again(harm: str, sounds: list, tmp_path: Path) -> None:
+def test_a_damaged_file_is_reported_and_its_clips_embedded_again(harm: str, sounds: list, tmp_path: Path) -> None:
     one = kept_features(made(), sounds, KEYS, tmp_path / "cache")
     (file,) = shards(tmp_path / "cache")
     content = bytearray(file.read_bytes())
@@ -196,12 +196,12 @@ def test_a_model_is_known_by_its_configuration_and_weights(tmp_path: Path) -> No
     assert model_hash(one) != model_hash(made())
 
 
-def test_anything_is_kept_under_the_name_of_what_makes_it(sounds: list, tmp_path: Path) -> None:
-    """Not only an encoder's: asked for the sounds that lack vectors, found again, but not by another name."""
-    asked: list[list] = []
+def test_other_vectors_are_cached_by_the_name_of_their_source(sounds: list, tmp_path: Path) -> None:
+    """Not only an encoder's: computed for sounds without vectors, found again, but not by another name."""
+    calls: list[list] = []
 
     def lengths(some: list, show: object) -> Iterator[tuple[list[int], dict]]:
-        asked.append(list(some))
+        calls.append(list(some))
         for row in reversed(range(len(some))):
             yield [row], {("samples", "count"): np.array([[len(read_sound(some[row]))]], np.float32)}
 
@@ -210,6 +210,6 @@ def test_anything_is_kept_under_the_name_of_what_makes_it(sounds: list, tmp_path
     found = keep("lengths", sounds)
     expected = [[len(read_sound(sound))] for sound in sounds]
     assert found.features["samples", "count"].tolist() == expected and found.reused == 2
-    assert asked == [sounds[:2], sounds[2:]]
+    assert calls == [sounds[:2], sounds[2:]]
     assert keep("lengths", sounds[::-1]).features["samples", "count"].tolist() == expected[::-1]
     assert keep("other", sounds).reused == 0

@@ -54,7 +54,7 @@ def test_several_labels_agree_with_scikit_learn() -> None:
 
 def test_rounds_are_not_ranked_together() -> None:
     truth = np.array([[1], [0], [1], [0]])
-    probabilities = np.array([[0.9], [0.8], [0.2], [0.1]])  # the second round's head is shyer
+    probabilities = np.array([[0.9], [0.8], [0.2], [0.1]])  # the second round's head gives lower probabilities
     found = class_scores(truth, probabilities, np.array([0, 0, 1, 1]))
     assert found.average_precision is not None and found.average_precision[0] == 1
     assert average_precision_score(truth[:, 0], probabilities[:, 0]) < 1
@@ -81,12 +81,12 @@ def test_mistakes_the_surest_first() -> None:
 
 
 def test_bins_are_scikit_learn_s() -> None:
-    said = np.append(RNG.random(500), [0.0, 0.1, 0.3, 1.0])
-    happened = RNG.random(504) < said**2
-    found = reliability(said, happened)
-    theirs_found, theirs_said = calibration_curve(happened, said, n_bins=10)
+    probabilities = np.append(RNG.random(500), [0.0, 0.1, 0.3, 1.0])
+    happened = RNG.random(504) < probabilities**2
+    found = reliability(probabilities, happened)
+    theirs_found, theirs_probabilities = calibration_curve(happened, probabilities, n_bins=10)
     np.testing.assert_allclose(found.found, theirs_found, atol=1e-12)
-    np.testing.assert_allclose(found.said, theirs_said, atol=1e-12)
+    np.testing.assert_allclose(found.said, theirs_probabilities, atol=1e-12)
     assert found.cases.sum() == 504
 
 

@@ -1,4 +1,4 @@
-"""What the demo measures: readings choose on the valid part and are kept; leads are paired over groups."""
+"""What the demo measures: readings choose on the valid part and are kept; differences are paired over groups."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def data(tmp_path):
     return tmp_path
 
 
-def read(data, told=None, blind=False) -> Reading:
+def read(data, recorded=None, blind=False) -> Reading:
     """A reading of features that hold every label, or (blind) none."""
     rng = np.random.default_rng(1)
     rows = {row["path"]: row for name in ("notes", "signals") for row in rows_of(data, name)}
@@ -51,27 +51,27 @@ def read(data, told=None, blind=False) -> Reading:
         if not blind:
             for i, path in enumerate(paths):
                 row = rows[path]
-                told = [
+                recorded = [
                     row.get("family") == "reed",
                     row.get("pitch") == "60",
                     row.get("pitch") == "61",
                     row.get("rate") == "40",
                 ]
-                X[i, :4] += 20 * np.array(told)
+                X[i, :4] += 20 * np.array(recorded)
         return {"noise": rng.normal(size=(len(paths), 4)), "signal": X}
 
-    shows = ([], []) if told is None else told
+    shows = ([], []) if recorded is None else recorded
     show = lambda k: lambda done, total: shows[k].append((done, total))
     return demo._probed(features, data, show(0), show(1))
 
 
 def test_reading(data):
-    told = ([], [])
-    reading = read(data, told)
+    recorded = ([], [])
+    reading = read(data, recorded)
     assert reading.chosen == dict.fromkeys(LABELS, "signal")
     assert {label: len(values) for label, values in reading.correct.items()} == {"family": 48, "pitch": 48, "rate": 12}
     assert all(np.mean(values) == 1 for values in reading.correct.values())
-    assert told[0] == [(144, 180), (180, 180)] and told[1][-1] == (6, 6)
+    assert recorded[0] == [(144, 180), (180, 180)] and recorded[1][-1] == (6, 6)
 
 
 @pytest.fixture
@@ -80,15 +80,15 @@ def encoder() -> AudioEncoder:
 
 
 def test_a_reading_is_kept_and_found_again(data, tmp_path, encoder, monkeypatch):
-    folder, asked = tmp_path / "kept", []
+    folder, calls = tmp_path / "kept", []
     made = Reading({label: [1.0, 0.0] for label in LABELS}, dict.fromkeys(LABELS, "layer 1, mean"))
-    monkeypatch.setattr(demo, "_probed", lambda *of: asked.append(of) or made)
+    monkeypatch.setattr(demo, "_probed", lambda *of: calls.append(of) or made)
     again = lambda one=encoder: demo.read(one, data, folder, lambda what: print)
-    assert again() == again() == made and len(asked) == 1
-    assert again(None) == made and len(asked) == 2, "of no encoder it is another one"
+    assert again() == again() == made and len(calls) == 1
+    assert again(None) == made and len(calls) == 2, "of no encoder it is another one"
     (file,) = folder.glob(f"{fingerprint(data, encoder)[:16]}*")
     file.write_bytes(file.read_bytes()[:100])
-    assert again() == made and len(asked) == 3
+    assert again() == made and len(calls) == 3
 
 
 def test_fingerprint_knows_the_weights_and_the_sounds(data, encoder):
@@ -142,7 +142,7 @@ def interval(estimate: float, low: float | None, high: float | None) -> Interval
     return Interval(estimate, low, high, 0.95, 18, 432)
 
 
-def test_verdict_says_when_nothing_is_certain():
+def test_verdict_marks_unclear_differences():
     assert verdict(interval(0.05, 0.01, 0.09)) == "+5.0 points (+1.0 to +9.0)"
     assert verdict(interval(-0.05, -0.09, 0.01)) == "−5.0 points (−9.0 to +1.0), no clear difference"
     assert verdict(interval(0.05, None, None)) == "+5.0 points (too few to tell), no clear difference"

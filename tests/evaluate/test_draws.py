@@ -1,4 +1,4 @@
-"""Thinner sets stand for the whole, few labels are nested, and no draw looks at what it must not."""
+"""Subsets keep the proportions of the whole, few labels are nested, and draws within groups are random by seed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_each_part_of_a_set_keeps_its_share_whatever_the_labels() -> None:
     assert thin_set(labelled, seconds, clips=100, hours=100.0)[0] is labelled
 
 
-def test_few_labels_are_of_each_class_and_more_of_them_hold_the_fewer() -> None:
+def test_few_labels_cover_each_class_and_larger_draws_contain_smaller() -> None:
     y = np.array([0] * 40 + [1] * 3 + [2] * 20)
     rows = np.concatenate([np.arange(40), [40, 41, 42], np.arange(50, 63)])
     one, five, twenty = (few(y, rows, k) for k in (1, 5, 20))

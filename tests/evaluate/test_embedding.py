@@ -46,7 +46,7 @@ def expected(model: str, path: str) -> np.ndarray:
         return aasp.load(model)(torch.from_numpy(read(path))[None]).clip[0].numpy()
 
 
-def test_files_give_what_the_model_says(model: str, paths: list[str]) -> None:
+def test_files_give_the_models_vectors(model: str, paths: list[str]) -> None:
     found = aasp.embed(paths, model=model)
     assert isinstance(found, np.ndarray) and found.shape == (3, 8) and found.dtype == np.float32
     for row, path in enumerate(paths):
@@ -57,7 +57,7 @@ def test_files_give_what_the_model_says(model: str, paths: list[str]) -> None:
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64, np.float16, ">f4", "tensor", "pcm"])
-def test_a_waveform_gives_what_its_file_gives(kind: object, model: str, paths: list[str]) -> None:
+def test_a_waveform_gives_the_same_vector_as_its_file(kind: object, model: str, paths: list[str]) -> None:
     wave, rate = soundfile.read(paths[0], dtype="float32")
     given = {"tensor": lambda: torch.from_numpy(wave), "pcm": lambda: np.round(wave * 32768).astype(np.int16)}
     made = given[kind]() if kind in given else wave.astype(kind)  # type: ignore[index,operator]
@@ -120,7 +120,7 @@ def test_a_model_is_loaded_once(model: str, paths: list[str], monkeypatch: pytes
     assert len(loads) == 1
 
 
-def test_the_package_s_own_model_is_meant_where_none_is_named(
+def test_without_a_model_name_the_packaged_model_is_used(
     model: str, paths: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(folder, "PACKAGED", tmp_path)
@@ -144,7 +144,7 @@ def test_a_data_frame(model: str, paths: list[str]) -> None:
     np.testing.assert_allclose(over_time.loc[paths[1]].index, [*(0.08 + 0.16 * np.arange(6)), 1.0])  # type: ignore[union-attr]
 
 
-def test_without_pandas_the_remedy_is_told_before_the_work(
+def test_missing_pandas_is_reported_before_the_work(
     model: str, paths: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pandas", None)
@@ -156,7 +156,7 @@ WAVE = np.zeros(16_000, np.float32)
 
 
 @pytest.mark.parametrize(
-    ("given", "rate", "more", "told"),
+    ("given", "rate", "more", "message"),
     [
         (WAVE, None, {}, "array has no rate; give that of the samples, as in aasp.embed(wave, rate=44100)"),
         ([WAVE, WAVE], None, {}, "array 0 has no rate"),
@@ -203,19 +203,19 @@ WAVE = np.zeros(16_000, np.float32)
         (WAVE, 16_000, {"channels": "left"}, "no such channels: left"),
     ],
 )
-def test_mistakes_are_one_line(given: object, rate: object, more: dict, told: str, model: str) -> None:
+def test_mistakes_are_one_line(given: object, rate: object, more: dict, message: str, model: str) -> None:
     with pytest.raises(AaspError) as error:
         aasp.embed(given, rate, **{"model": model} | more)  # type: ignore[arg-type]
-    assert told in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
 
 
-def test_paths_that_are_none(model: str, paths: list[str]) -> None:
+def test_bad_paths_are_one_line(model: str, paths: list[str]) -> None:
     home = os.path.dirname(paths[0])
-    for given, rate, told in (
+    for given, rate, message in (
         (paths, 16_000, "rate 16000 with files only, which state their own rate; leave it out"),
         (home, None, f"a folder where a file is expected: {home}; give sorted("),
         ([paths[0], f"{home}/no.wav"], None, "no.wav: no such file"),
     ):
         with pytest.raises(AaspError) as error:
             aasp.embed(given, rate, model)  # type: ignore[arg-type]
-        assert told in str(error.value)
+        assert message in str(error.value)

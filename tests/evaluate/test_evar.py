@@ -107,7 +107,7 @@ def test_the_best_of_several_candidates_is_chosen_on_validation(
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
 
-def test_a_learned_weighting_finds_the_layer_that_tells(blobs: tuple, task: Task, rng: np.random.Generator) -> None:
+def test_a_learned_weighting_finds_the_informative_layer(blobs: tuple, task: Task, rng: np.random.Generator) -> None:
     X, _ = blobs
     layers = np.stack([rng.normal(size=X.shape), X, rng.normal(size=X.shape)], axis=1).astype(np.float32)
     settings = Evar(lr=3e-3, batch=25, weighting_lr=0.05)

@@ -1,4 +1,4 @@
-"""Embeddings of files: in the order given, each the same as alone, all layers and poolings as the encoder says."""
+"""Embeddings of files: in the order given, each the same as alone, all layers and poolings equal to the encoder's."""
 
 from __future__ import annotations
 
@@ -31,9 +31,7 @@ def encoder() -> AudioEncoder:
     return AudioEncoder(config).eval()
 
 
-def test_every_layer_and_pooling_is_what_the_encoder_says_of_the_file_alone(
-    encoder: AudioEncoder, paths: list[str]
-) -> None:
+def test_every_layer_and_pooling_equals_the_encoder_on_one_file(encoder: AudioEncoder, paths: list[str]) -> None:
     found = clip_features(encoder, paths)
     assert found.keys() == {(layer, name) for layer in range(3) for name in POOLINGS} - {(0, "cls")}
     for row, path in enumerate(paths):
@@ -147,13 +145,13 @@ def test_nothing_but_bad_files(encoder: AudioEncoder, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ask", "told"),
+    ("ask", "message"),
     [
         ({"poolings": ["max"]}, "no such pooling: max"),
         ({"layers": [3]}, "no such layer: 3; this encoder has 0 to 2"),
         ({"poolings": ["cls"], "layers": [0]}, "class token of layer 0"),
     ],
 )
-def test_what_there_is_not(ask: dict, told: str, encoder: AudioEncoder) -> None:
-    with pytest.raises(AaspError, match=told):
+def test_unknown_layers_and_poolings_are_refused(ask: dict, message: str, encoder: AudioEncoder) -> None:
+    with pytest.raises(AaspError, match=message):
         clip_keys(encoder, **ask)

@@ -15,7 +15,7 @@ from aasp.evaluate.intervals import interval, span
 
 
 def clustered(rng: np.random.Generator, clusters: int = 40) -> tuple[np.ndarray, np.ndarray]:
-    """Scores around 0 that rise and fall with their cluster, of 1 to 9 clips each: (n,), (n,)."""
+    """Scores around 0 that vary by cluster, with 1 to 9 clips each: (n,), (n,)."""
     sizes = rng.integers(1, 10, clusters)
     group = np.repeat(np.arange(clusters), sizes)
     return rng.normal(size=clusters)[group] + 0.5 * rng.normal(size=len(group)), group
@@ -29,12 +29,12 @@ def test_coverage_on_clustered_data(rng: np.random.Generator) -> None:
         for name, clusters in (("clusters", group), ("clips", None)):
             found = interval(values, clusters=clusters, resamples=300)
             covered[name] += found.low <= 0 <= found.high
-    # 95 % asked for; forty clusters of unequal size and a percentile interval give a little less.
+    # 95 % nominal; forty clusters of unequal size and a percentile interval give a little less.
     assert 0.90 <= covered["clusters"] / 250 <= 0.98
     assert covered["clips"] / 250 < 0.80
 
 
-def test_pairing_takes_out_what_both_systems_share(rng: np.random.Generator) -> None:
+def test_pairing_removes_shared_variance(rng: np.random.Generator) -> None:
     shared, group = clustered(rng)
     other = shared - 0.2 + 0.1 * rng.normal(size=len(shared))
     paired = interval(shared, minus=other, clusters=group)
@@ -51,7 +51,7 @@ def test_equal_systems_differ_by_nothing(rng: np.random.Generator) -> None:
 
 
 def test_coverage_on_clusters_crossed_with_seeds(rng: np.random.Generator) -> None:
-    """Five trainings, whose mean wanders by half as much as that of the forty clusters does."""
+    """Five trainings, whose mean varies half as much as that of the forty clusters."""
     group, covered = np.repeat(np.arange(40), 5), {"crossed": 0, "clusters alone": 0}
     for _ in range(200):
         values = rng.normal(size=40)[group] + 0.2 * rng.normal(size=(5, 1)) + rng.normal(size=(5, 200))
@@ -110,7 +110,7 @@ def test_systems_may_have_different_numbers_of_seeds(rng: np.random.Generator) -
     assert (found.low, found.high) == pytest.approx((0.2, 0.2)) and found.seeds == 3
 
 
-def test_folds_count_alike_however_many_clips_they_have(rng: np.random.Generator) -> None:
+def test_folds_count_equally_however_many_clips_they_have(rng: np.random.Generator) -> None:
     rounds, values = np.repeat([3, 7], [90, 10]), np.repeat([0.9, 0.5], [90, 10])
     assert interval(values, resamples=10).estimate == pytest.approx(0.86)
     assert interval(values, rounds=rounds, resamples=10).estimate == pytest.approx(0.7)
@@ -139,11 +139,11 @@ def test_whole_clusters_are_drawn() -> None:
 
 
 @pytest.mark.parametrize(
-    ("clusters", "minus", "told"),
+    ("clusters", "minus", "message"),
     [([0, 0, 0], None, "1 cluster"), ([0, 1], None, "2 labels for 3 clips"), (None, [1.0, 0.0], "3 against 2")],
 )
-def test_what_has_no_interval(clusters: list | None, minus: list | None, told: str) -> None:
-    with pytest.raises(AaspError, match=told):
+def test_inputs_without_an_interval_are_refused(clusters: list | None, minus: list | None, message: str) -> None:
+    with pytest.raises(AaspError, match=message):
         interval([1.0, 0.0, 1.0], clusters=clusters, minus=minus)
 
 
@@ -198,13 +198,13 @@ def test_systems_that_are_right_on_the_same_clips_may_differ_on_others(clips: in
     assert not found.excludes_zero() and found.percent("+").startswith("+0.0 [-")
 
 
-@pytest.mark.parametrize(("clips", "told"), [(4, False), (5, None), (6, True), (20, True)])
-def test_a_lead_on_a_few_clips_is_none(clips: int, told: bool | None) -> None:
+@pytest.mark.parametrize(("clips", "expected"), [(4, False), (5, None), (6, True), (20, True)])
+def test_a_difference_on_few_clips_is_not_significant(clips: int, expected: bool | None) -> None:
     """By a sign test four of four has p = 0.125, six of six 0.03; resampling calls four clear."""
     theirs = np.ones(40)
     theirs[:clips] = 0
     found = interval(np.ones(40), minus=theirs)
-    assert told is None or found.excludes_zero() == told
+    assert expected is None or found.excludes_zero() == expected
     assert found.low < found.estimate < found.high
 
 
@@ -225,7 +225,7 @@ def test_a_share_that_is_no_mean_and_never_varies_has_no_ends() -> None:
     assert interval(perfect, minus=perfect, clusters=np.arange(30), share=True).method == "none"
 
 
-def test_what_is_said_of_an_interval(rng: np.random.Generator) -> None:
+def test_texts_of_an_interval(rng: np.random.Generator) -> None:
     assert interval(np.ones(8)).percent() == "100.0 [63.1, 100.0]"
     assert interval(np.ones(8)).about() == "95 %, exact, 8 clips"
     assert interval(np.ones(1)).about() == "95 %, exact, 1 clip"

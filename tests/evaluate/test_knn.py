@@ -12,12 +12,12 @@ from aasp.evaluate.metrics import accuracy
 SPLIT = ["train"] * 60 + ["valid"] * 24 + ["test"] * 36
 
 
-def restated(X: np.ndarray, labels: np.ndarray, voters: np.ndarray, asked: np.ndarray, k: int) -> np.ndarray:
+def restated(X: np.ndarray, labels: np.ndarray, voters: np.ndarray, queries: np.ndarray, k: int) -> np.ndarray:
     """Clip by clip, label by label."""
     X = X.astype(np.float64)
     standard = (X - X[voters].mean(0)) / X[voters].std(0)
-    out = np.zeros((len(asked), labels.shape[1]))
-    for row, clip in enumerate(asked):
+    out = np.zeros((len(queries), labels.shape[1]))
+    for row, clip in enumerate(queries):
         cosine = [
             standard[v] @ standard[clip] / np.linalg.norm(standard[v]) / np.linalg.norm(standard[clip]) for v in voters
         ]

@@ -32,7 +32,7 @@ def test_it_agrees_with_scikit_learn(shape: str, blobs: tuple, rng: np.random.Ge
 
 @pytest.mark.parametrize("shape", ["n > D", "n < D"])
 def test_weak_penalties_converge_too(shape: str, blobs: tuple, rng: np.random.Generator) -> None:
-    """Classes that a hyperplane parts: the loss is flat far out, and a solver that stops early is far from the end."""
+    """Separable classes: the loss is flat far from the origin, and a solver that stops early misses the optimum."""
     X, y = blobs
     X, y = (wide(X, rng), y) if shape == "n < D" else (X[:60], y[:60])
     fitted = LinearHeadSolver(X, y, 4)
@@ -43,7 +43,7 @@ def test_weak_penalties_converge_too(shape: str, blobs: tuple, rng: np.random.Ge
 
 @pytest.mark.parametrize(("gradient", "atol"), [(CONVERGED, 2e-5), (DRAFT, 1e-6)], ids=["to keep", "draft"])
 @pytest.mark.parametrize("shape", ["n > D", "n < D"])
-def test_rounding_decides_nothing(
+def test_rounding_does_not_change_the_solution(
     shape: str, gradient: float, atol: float, blobs: tuple, rng: np.random.Generator
 ) -> None:
     """The same dimensions in another order: every product rounds otherwise, as on another processor."""

@@ -60,7 +60,7 @@ def test_absent_classes_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"), [(0.91234, "0.912"), (-72.08, "-72.1"), (1234.5, "1,234"), (1e9, "1e+09"), (2e-5, "2e-05")]
+    ("value", "expected"), [(0.91234, "0.912"), (-72.08, "-72.1"), (1234.5, "1,234"), (1e9, "1e+09"), (2e-5, "2e-05")]
 )
-def test_scores_of_numbers_for_a_person(value: float, told: str) -> None:
-    assert plain(value) == told
+def test_scores_of_numbers_for_a_person(value: float, expected: str) -> None:
+    assert plain(value) == expected

@@ -1,4 +1,4 @@
-"""Embeddings by a Ray cluster of several nodes: the file that one process writes, whatever dies on the way."""
+"""Embeddings by a Ray cluster of several nodes: the same file as from one process, whatever node or worker dies."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def cluster() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def sounds(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Noise of several lengths; one file is none."""
+    """Noise of several lengths; one file is not audio."""
     folder = tmp_path_factory.mktemp("sounds")
     random = np.random.default_rng(0)
     for n in range(SOUNDS):
@@ -78,7 +78,7 @@ def dying_of(marker: Path | None, loud: float = 0.0) -> Any:
     return die
 
 
-def test_the_file_is_what_one_process_writes(
+def test_the_file_equals_that_of_one_process(
     cluster: Any, encoder: AudioEncoder, sounds: list[str], tmp_path: Path
 ) -> None:
     one = embedded(encoder, sounds, tmp_path / "one.parquet", None)
@@ -117,7 +117,7 @@ def test_a_sound_that_kills_its_worker_is_left_out(
     np.testing.assert_allclose(*vectors, atol=1e-5)
 
 
-def test_a_node_is_lost_and_a_second_call_does_what_is_missing(
+def test_after_a_node_is_lost_a_second_call_finishes(
     cluster: Any, encoder: AudioEncoder, sounds: list[str], tmp_path: Path
 ) -> None:
     embedded(encoder, sounds, tmp_path / "one.parquet", None)

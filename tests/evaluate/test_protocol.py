@@ -1,4 +1,4 @@
-"""Every preset: no leak from the test part, the candidates asked for, repeats, and what does not go together."""
+"""Every preset: no leak from the test part, the requested candidates, repeats, and options that conflict."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def encoder() -> AudioEncoder:
         (("knn", ("1",), ("mean",)), [(1, "mean")]),
     ],
 )
-def test_which_embeddings_are_asked_for(ask: tuple, keys: list, encoder: AudioEncoder) -> None:
+def test_protocols_request_their_embeddings(ask: tuple, keys: list, encoder: AudioEncoder) -> None:
     assert Protocol.of(*ask).keys(encoder) == keys
     assert len(Protocol.of("logistic").keys(encoder)) == 14
 
@@ -135,7 +135,7 @@ def test_weighted_layers_stand_side_by_side(candidates: dict) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ask", "told"),
+    ("ask", "message"),
     [
         (("logistic", ("weighted",)), "--layer weighted with --protocol logistic"),
         (("knn", ("weighted",)), "--layer weighted with --protocol knn"),
@@ -148,10 +148,10 @@ def test_weighted_layers_stand_side_by_side(candidates: dict) -> None:
         (("evar", (), (), float("nan")), "--lr nan"),
     ],
 )
-def test_what_does_not_go_together(ask: tuple, told: str) -> None:
+def test_options_that_conflict_are_refused(ask: tuple, message: str) -> None:
     with pytest.raises(AaspError, match="; ") as error:
         Protocol.of(*ask)
-    assert told in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
 
 
 def test_records_of_every_seed_and_fold(blobs: tuple, candidates: dict) -> None:
@@ -163,12 +163,12 @@ def test_records_of_every_seed_and_fold(blobs: tuple, candidates: dict) -> None:
     assert [one.value for one in records[:5]] == results[0].round_scores()
     assert {(one.metric, one.clips, one.low) for one in records} == {("accuracy", 24, None)}
     assert records[3].details == {"more": 1, "fold": "3"}
-    said = predictions(made, tasks[0], results)
-    assert [one["clip"] for one in said] == list(made.sounds)
+    written = predictions(made, tasks[0], results)
+    assert [one["clip"] for one in written] == list(made.sounds)
     for seed in (0, 1):
-        right = [one["predicted"][seed] == one["truth"] for one in said if one["part"] == "2"]
+        right = [one["predicted"][seed] == one["truth"] for one in written if one["part"] == "2"]
         assert np.mean(right) == pytest.approx(results[seed].round_scores()[2])
-    assert {one["group"] for one in said} == set(GROUPS)
+    assert {one["group"] for one in written} == set(GROUPS)
 
 
 def test_a_single_part_has_an_interval_of_its_own(blobs: tuple, candidates: dict) -> None:
@@ -179,7 +179,7 @@ def test_a_single_part_has_an_interval_of_its_own(blobs: tuple, candidates: dict
     assert (record.split, record.value, record.low, record.high) == ("test", found.estimate, found.low, found.high)
 
 
-def test_what_a_model_is_called() -> None:
+def test_model_names() -> None:
     names = {"runs/tiny": "tiny", "runs/tiny/model": "tiny", "model": "model", "someone/aasp-base": "aasp-base"}
     assert {model: system_name(model) for model in names} == names
 

@@ -1,4 +1,4 @@
-"""Records come back as they were written; of a result there is one value; a folder is searched for results files."""
+"""Records come back as they were written; each result has one value; a folder is searched for results files."""
 
 from __future__ import annotations
 
@@ -57,34 +57,36 @@ def test_the_same_record_twice_counts_once(tmp_path: Path) -> None:
 def test_two_values_of_one_result_are_refused(tmp_path: Path, change: dict[str, float]) -> None:
     write_records(tmp_path / "a.json", [ONE])
     write_records(tmp_path / "b.json", [replace(ONE, **change)])
-    with pytest.raises(AaspError, match=r"tiny on esc50, linear, split 1, seed 0.*a\.json.*b\.json; leave one") as told:
+    with pytest.raises(
+        AaspError, match=r"tiny on esc50, linear, split 1, seed 0.*a\.json.*b\.json; leave one"
+    ) as error:
         find_records([tmp_path])
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
 APART = ("system", "model_hash", "recipe", "recipe_hash", "benchmark", "protocol", "split", "metric")
 
 
 @pytest.mark.parametrize("change", [*({name: "x"} for name in APART), {"seed": 1}], ids=str)
-def test_what_tells_results_apart(tmp_path: Path, change: dict[str, object]) -> None:
+def test_results_that_differ_in_one_field_are_separate(tmp_path: Path, change: dict[str, object]) -> None:
     write_records(tmp_path / "a.json", [ONE])
     write_records(tmp_path / "b.json", [replace(ONE, value=0.5, **change)])
     assert len(find_records([tmp_path])) == 2
 
 
-def test_unreadable(tmp_path: Path) -> None:
+def test_unreadable_files_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "cut.json").write_text('{"records": [{"sys')
     (tmp_path / "other.json").write_text('{"width": 8}')
     (tmp_path / "lacks.json").write_text('{"records": [{"system": "tiny"}]}')
     (tmp_path / "empty").mkdir()
-    for name, told in [
+    for name, message in [
         ("cut.json", "cut.json: not readable as JSON"),
         ("gone.json", "no such results file: .*gone.json"),
         ("other.json", "other.json: holds no records"),
         ("lacks.json", "lacks.json: record 0: has no model, "),
         ("empty", "empty: no records found"),
     ]:
-        with pytest.raises(AaspError, match=told):
+        with pytest.raises(AaspError, match=message):
             find_records([tmp_path / name])
 
 

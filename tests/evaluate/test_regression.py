@@ -50,10 +50,12 @@ def numbers(values: np.ndarray = Y, parts: list[str] = PARTS, **more: object) ->
 
 
 def test_r_squared_is_sklearns_also_when_clips_count_more_than_once() -> None:
-    truth, told, weights = RNG.standard_normal(30), RNG.standard_normal(30), RNG.integers(0, 4, 30).astype(float)
-    assert r_squared(truth, told) == pytest.approx(r2_score(truth, told), abs=1e-12)
-    assert r_squared(truth, told, weights) == pytest.approx(r2_score(truth, told, sample_weight=weights), abs=1e-12)
-    assert np.isnan(r_squared(np.ones(3), told[:3])) and np.isnan(r_squared(truth, told, np.zeros(30)))
+    truth, predicted, weights = RNG.standard_normal(30), RNG.standard_normal(30), RNG.integers(0, 4, 30).astype(float)
+    assert r_squared(truth, predicted) == pytest.approx(r2_score(truth, predicted), abs=1e-12)
+    assert r_squared(truth, predicted, weights) == pytest.approx(
+        r2_score(truth, predicted, sample_weight=weights), abs=1e-12
+    )
+    assert np.isnan(r_squared(np.ones(3), predicted[:3])) and np.isnan(r_squared(truth, predicted, np.zeros(30)))
 
 
 @pytest.mark.parametrize("D", [8, 100])
@@ -75,11 +77,11 @@ def test_the_probe_chooses_on_valid_refits_and_scores_once() -> None:
     r = task.rounds[0]
     scaler = StandardScaler().fit(X[r.refit])
     alpha = result.chosen[0].setting["ridge"] * X[r.refit].size
-    told = Ridge(alpha=alpha).fit(scaler.transform(X[r.refit]), Y[r.refit]).predict(scaler.transform(X[r.test]))
-    assert result.predicted == pytest.approx(told, abs=1e-8)
+    expected = Ridge(alpha=alpha).fit(scaler.transform(X[r.refit]), Y[r.refit]).predict(scaler.transform(X[r.test]))
+    assert result.predicted == pytest.approx(expected, abs=1e-8)
     found = scores([result])
-    assert found["R2"].estimate == pytest.approx(r2_score(Y[r.test], told)) and found["R2"].estimate > 0.9
-    assert found["MAE"].estimate == pytest.approx(np.abs(Y[r.test] - told).mean())
+    assert found["R2"].estimate == pytest.approx(r2_score(Y[r.test], expected)) and found["R2"].estimate > 0.9
+    assert found["MAE"].estimate == pytest.approx(np.abs(Y[r.test] - expected).mean())
     assert found["R2"].low is not None and found["R2"].low < found["R2"].estimate < found["R2"].high
 
 
@@ -104,22 +106,25 @@ def test_folds_are_averaged_and_leads_are_paired() -> None:
 
 
 def test_labels_that_are_no_numbers_are_named() -> None:
-    for value, told in (("fast", "'fast' of 1.wav is not a number; correct"), ("inf", "not a number that is finite")):
+    for value, message in (
+        ("fast", "'fast' of 1.wav is not a number; correct"),
+        ("inf", "not a number that is finite"),
+    ):
         labels = [("1",), (value,), ("3",)]
-        with pytest.raises(AaspError, match=told):
+        with pytest.raises(AaspError, match=message):
             LabelledSet("s", "s.csv", ["0.wav", "1.wav", "2.wav"], labels, ["train"] * 3, ()).as_numbers()
     wrong = {"'1;2' of": [("1",), ("1", "2")], "'none' of": [("1",), ()], "all 2 clips": [("1",)] * 2}
-    for told, labels in wrong.items():
-        with pytest.raises(AaspError, match=told):
+    for message, labels in wrong.items():
+        with pytest.raises(AaspError, match=message):
             LabelledSet("s", "s.csv", ["0.wav", "1.wav"], labels, ["train"] * 2, ()).as_numbers()
     with pytest.raises(AaspError, match=r"'1e\+200' of 0.wav is not a number under 1e\+100"):
         LabelledSet("s", "s.csv", ["0.wav", "1.wav"], [("1e+200",), ("1",)], ["train"] * 2, ()).as_numbers()
-    for part, told in (("test", "that part 'test' tests"), ("train", "that part 'test' is trained on")):
-        with pytest.raises(AaspError, match=f"clips {told} have the number 7; correct"):
+    for part, message in (("test", "that part 'test' tests"), ("train", "that part 'test' is trained on")):
+        with pytest.raises(AaspError, match=f"clips {message} have the number 7; correct"):
             Task.of(numbers(np.where(np.array(PARTS) == part, 7.0, Y)), choose="held_out")
 
 
-def test_a_valid_part_of_one_number_is_told() -> None:
+def test_a_constant_valid_part_is_noted() -> None:
     """It has no R²: the squared error chooses, and what is shown for it is no R² either."""
     assert "valid" in PARTS
     task = Task.of(numbers(np.where(np.array(PARTS) == "valid", 7.0, Y)), choose="held_out")
@@ -154,18 +159,18 @@ def pitches(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_command_says_r2_and_mae_and_keeps_predictions(
+def test_the_command_reports_r2_and_mae_and_keeps_predictions(
     pitches: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = ["--index", str(pitches / "index.csv"), "--label", "octave", "--split", "part", "--task", "regression"]
+    options = ["--index", str(pitches / "index.csv"), "--label", "octave", "--split", "part", "--task", "regression"]
     out = tmp_path / "r.json"
-    assert main(["linear", str(pitches / "model"), *asked, "--no-cache", "--out", str(out)]) == 0
-    said = " ".join(capsys.readouterr().out.split())
+    assert main(["linear", str(pitches / "model"), *options, "--no-cache", "--out", str(out)]) == 0
+    output = " ".join(capsys.readouterr().out.split())
     document = json.loads(out.read_text())
     record, of_errors = document["records"]
     assert record["metric"] == "R2" and record["protocol"] == "ridge" and record["value"] > 0.8
-    assert f"R2 {record['value']:.3g} [" in said and "MAE" in said and "numbers: octave" in said
-    assert "%" not in said.partition("95 %")[0], "R2 is no share of clips"
+    assert f"R2 {record['value']:.3g} [" in output and "MAE" in output and "numbers: octave" in output
+    assert "%" not in output.partition("95 %")[0], "R2 is no share of clips"
     predictions = next(iter(document["predictions"].values()))
     assert len(predictions) == 8
     error = np.mean([abs(one["truth"] - one["predicted"][0]) for one in predictions])
@@ -175,11 +180,11 @@ def test_the_command_says_r2_and_mae_and_keeps_predictions(
     assert main(["table", str(out)]) == 0
     row = capsys.readouterr().out.splitlines()[4]
     assert f"{error:.3g} [" in row and f"{record['value']:.3g} [" in row
-    assert main(["linear", str(pitches / "model"), *asked, "--protocol", "knn"]) == 2
+    assert main(["linear", str(pitches / "model"), *options, "--protocol", "knn"]) == 2
     assert "--protocol knn with --task regression: regression is by ridge" in capsys.readouterr().err
 
 
-def test_a_classifier_of_numbers_tells_them_in_their_unit(tmp_path: Path) -> None:
+def test_a_regression_model_predicts_in_the_unit_of_its_labels(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = AudioClassifier(AudioClassifierConfig(("bpm",), numbers=(120.0, 30.0), encoder=ENCODER)).eval()
     assert model.probabilities(torch.tensor([[0.0], [-1.0]])).tolist() == [[120.0], [90.0]]
@@ -196,24 +201,24 @@ def test_the_loss_is_the_squared_error_in_deviations() -> None:
     target = torch.tensor([[0.5], [-1.0], [2.0]])
     output = objective({"wave": wave, "length": torch.full((3,), 8_000), "target": target})
     with torch.no_grad():
-        told = model(wave)
-    assert output["loss"].item() == pytest.approx((told - target).square().mean().item(), rel=1e-5)
-    assert output["diagnostics"]["error"].item() == pytest.approx((told - target).abs().mean().item(), rel=1e-5)
+        predicted = model(wave)
+    assert output["loss"].item() == pytest.approx((predicted - target).square().mean().item(), rel=1e-5)
+    assert output["diagnostics"]["error"].item() == pytest.approx((predicted - target).abs().mean().item(), rel=1e-5)
 
 
-def test_what_has_no_meaning_for_numbers_is_refused() -> None:
+def test_options_without_meaning_for_numbers_are_refused() -> None:
     encoder, labelled = AudioEncoder(ENCODER), numbers()
     recipe = suited_to(labelled, 192)
     assert (recipe.name, recipe.loss, recipe.label_smoothing) == ("numbers", "squared", 0.0)
     large = suited_to(labelled, 768)
     assert (large.name, large.loss, large.label_smoothing) == ("clips", "squared", 0.0)
-    for change, told in (
+    for change, message in (
         ({"loss": "softmax"}, "labels are numbers, and recipe numbers has loss softmax; add --set loss=squared"),
         ({"head": "probe"}, "head=probe has no meaning"),
         ({"sampling": "balanced"}, "sampling=balanced has no meaning"),
         ({"label_smoothing": 0.1}, "label_smoothing=0.1 has no meaning"),
     ):
-        with pytest.raises(AaspError, match=told):
+        with pytest.raises(AaspError, match=message):
             Finetuning(encoder, "m", labelled, replace(recipe, **change))  # type: ignore[arg-type]
 
 
@@ -232,5 +237,5 @@ def test_a_fine_tuning_learns_numbers(pitches: Path, tmp_path: Path) -> None:
     model = load_classifier(tmp_path / "run/model")
     train = [float(labels[0]) for labels, part in zip(labelled.labels, labelled.parts, strict=True) if part == "train"]
     assert model.config.numbers == pytest.approx((np.mean(train), np.std(train)))
-    told = class_probabilities(model, [labelled.sounds[row] for row in outcome.result.test])
-    assert told[:, 0] == pytest.approx(outcome.result.predicted, abs=1e-4)
+    predicted = class_probabilities(model, [labelled.sounds[row] for row in outcome.result.test])
+    assert predicted[:, 0] == pytest.approx(outcome.result.predicted, abs=1e-4)

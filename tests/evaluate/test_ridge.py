@@ -25,11 +25,11 @@ def candidates(blobs: tuple, rng: np.random.Generator) -> dict[tuple[int, str], 
     return {(0, "noise"): rng.normal(size=(120, 8)).astype(np.float32), (1, "clear"): X, (1, "wide"): wide}
 
 
-def oracle(X: np.ndarray, y: np.ndarray, train: np.ndarray, asked: np.ndarray, ratio: float) -> np.ndarray:
+def oracle(X: np.ndarray, y: np.ndarray, train: np.ndarray, queries: np.ndarray, ratio: float) -> np.ndarray:
     scaler = StandardScaler().fit(X[train].astype(np.float64))
     ready = lambda rows: scaler.transform(X[rows].astype(np.float64))
     target = y[train] if y.ndim == 2 else np.eye(y.max() + 1)[y[train]]
-    return Ridge(alpha=ratio * len(train) * X.shape[1]).fit(ready(train), target.astype(float)).predict(ready(asked))
+    return Ridge(alpha=ratio * len(train) * X.shape[1]).fit(ready(train), target.astype(float)).predict(ready(queries))
 
 
 @pytest.mark.parametrize("split", [SPLIT, FOLDS], ids=["split", "fold"])
@@ -41,10 +41,10 @@ def test_choice_and_head_are_those_of_plain_loops(split: list, blobs: tuple, can
         found = {}
         for key, X in candidates.items():
             for ratio in RIDGES:
-                said = oracle(X, y, r.train, r.valid, ratio)
+                predicted = oracle(X, y, r.train, r.valid, ratio)
                 found[key, ratio] = (
-                    (said.argmax(1) == y[r.valid]).mean(),
-                    -((said - np.eye(4)[y[r.valid]]) ** 2).mean(),
+                    (predicted.argmax(1) == y[r.valid]).mean(),
+                    -((predicted - np.eye(4)[y[r.valid]]) ** 2).mean(),
                 )
         best = max(found, key=found.__getitem__)
         assert (chosen.key, chosen.setting["ridge"]) == best
@@ -64,14 +64,14 @@ def test_several_labels_are_ranked_by_their_estimates(blobs: tuple) -> None:
     assert result.metric == "mAP" and result.score > 0.6
 
 
-def test_a_class_that_only_the_test_part_has_is_never_said(blobs: tuple) -> None:
+def test_a_class_only_in_the_test_part_is_never_predicted(blobs: tuple) -> None:
     X, y = blobs
     split = ["test" if k == 3 or i > 100 else "train" for i, k in enumerate(y)]
     result = ridge_probe({"x": X}, task_of([str(k) for k in y], split))
     assert (result.probabilities[:, 3] == 0).all() and not result.correct[result.truth == 3].any()
 
 
-def test_a_ranking_is_asked_for_once(blobs: tuple, candidates: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ranking_is_computed_once(blobs: tuple, candidates: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both probes choose by it as they would by themselves, also among some of its candidates."""
     task = task_of([f"class {k}" for k in blobs[1]], FOLDS)
     ranking = ridge_ranking(candidates, task)
@@ -99,7 +99,7 @@ def test_a_quicker_head_decides_as_the_optimum_does(blobs: tuple) -> None:
     assert (quick.probabilities != exact.probabilities).any()
 
 
-def test_what_is_wrong_with_the_features_is_said(blobs: tuple) -> None:
+def test_bad_features_are_refused(blobs: tuple) -> None:
     X, y = blobs
     task = task_of([str(k) for k in y], SPLIT)
     with pytest.raises(AaspError, match="119 rows for 120 clips"):

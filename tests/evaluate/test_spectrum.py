@@ -10,7 +10,7 @@ from aasp.evaluate.spectrum import effective_rank
 
 
 @pytest.mark.parametrize("shape", [(200, 30), (20, 50)])
-def test_it_is_what_the_eigenvalues_say(shape: tuple[int, int], rng: np.random.Generator) -> None:
+def test_effective_rank_equals_that_of_the_eigenvalues(shape: tuple[int, int], rng: np.random.Generator) -> None:
     X = (rng.normal(size=shape) * np.geomspace(1, 0.01, shape[1]) + 7).astype(np.float32)
     values = np.linalg.eigvalsh(np.cov(X.astype(np.float64).T))
     shares = values[values > 1e-12] / values.sum()
@@ -25,7 +25,7 @@ def test_known_ranks(rng: np.random.Generator) -> None:
     assert effective_rank(np.ones((5, 8))) == 0
 
 
-def test_what_has_none_is_refused() -> None:
+def test_inputs_without_an_effective_rank_are_refused() -> None:
     for X in (np.ones((1, 4)), np.full((3, 4), np.nan)):
         with pytest.raises(AaspError, match="effective rank"):
             effective_rank(X)

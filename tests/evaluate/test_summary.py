@@ -32,7 +32,7 @@ def test_one_seed_deviates_over_its_folds() -> None:
     assert (found.mean, found.deviation, found.over) == (pytest.approx(0.8), pytest.approx(0.1), "folds")
 
 
-def test_folds_count_alike_whatever_their_size() -> None:
+def test_folds_count_equally_whatever_their_size() -> None:
     first, second = folds([0.5, 1.0])
     assert summarise([replace(first, clips=100), replace(second, clips=300)]).mean == 0.75
 

@@ -66,7 +66,7 @@ def test_labels_and_groups_that_are_numbers() -> None:
     assert task.classes == ["9", "60"] and task.y.tolist() == [1, 0, 1, 0]
 
 
-def test_what_a_reader_should_know_is_noted() -> None:
+def test_unseen_labels_torn_groups_and_rare_classes_are_noted() -> None:
     labels = ["a", "b", "a", "b", "a", "b", "c", "d"]
     split = ["train"] * 4 + ["valid"] * 1 + ["test"] * 3
     groups = ["x", "y", "z", "z", "v", "y", "y", "w"]
@@ -79,7 +79,7 @@ def test_what_a_reader_should_know_is_noted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "split", "groups", "told"),
+    ("labels", "split", "groups", "message"),
     [
         (["a", "", "b"], ["train", "train", "test"], None, "1 of 3 clips have none"),
         (["a", None, "b"], ["train", "train", "test"], None, "1 of 3 clips have none"),
@@ -97,10 +97,10 @@ def test_what_a_reader_should_know_is_noted() -> None:
         (["a", "b", "a"], ["train", "train", "test"], ["x", "x", "y"], "one group 'x'"),
     ],
 )
-def test_columns_that_make_no_task(labels: list, split: list, groups: list | None, told: str) -> None:
+def test_columns_that_make_no_task(labels: list, split: list, groups: list | None, message: str) -> None:
     with pytest.raises(AaspError, match="; ") as error:
         task_of(labels, split, groups)
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize("groups", [None, [f"g{i}" for i in range(10)]])
@@ -112,7 +112,7 @@ def test_a_sound_in_two_parts_makes_no_task(groups: list[str] | None) -> None:
         Task.of(torn, choose="next_fold")
 
 
-def test_names_of_parts_mean_what_they_say() -> None:
+def test_synonyms_of_part_names_are_understood() -> None:
     meant = task_of(LABELS, PARTS).rounds[0]
     (only,) = task_of(LABELS, [{"train": "Training", "valid": " DEV", "test": "eval"}[part] for part in PARTS]).rounds
     assert [*map(list, (only.train, only.valid, only.test))] == [*map(list, (meant.train, meant.valid, meant.test))]
@@ -164,13 +164,13 @@ def test_notes_and_missing_clips_are_carried_along() -> None:
     assert task.notes == ["part 1: 8 clips, published 400"] and task.missing == missing
 
 
-def test_several_labels_may_be_none() -> None:
+def test_a_multilabel_clip_may_have_no_label() -> None:
     made = labelled(multilabel=True, labels=[("a", "b"), ()] * 20)
     assert Task.of(made, choose="next_fold").y.sum(1).tolist() == [2, 0] * 20
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"labels": [("a",), ("a", "b")] * 20}, "a clip has 2 (a, b)"),
         ({"labels": [("a",), ()] * 20}, "20 of 40 clips have none"),
@@ -178,7 +178,7 @@ def test_several_labels_may_be_none() -> None:
         ({"labels": [("a",)] * 40}, "1 class in 40 clips; at least two are needed"),
     ],
 )
-def test_a_set_that_makes_no_task_is_named(changes: dict, told: str) -> None:
+def test_a_set_that_makes_no_task_is_named(changes: dict, message: str) -> None:
     with pytest.raises(AaspError, match=r"^forty/root: labels: .*; ") as error:
         Task.of(labelled(**changes), choose="next_fold")
-    assert told in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)

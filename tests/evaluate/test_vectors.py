@@ -32,7 +32,7 @@ def noise(samples: int) -> np.ndarray:
     return (0.1 * random.standard_normal(samples) * np.linspace(0.1, 1, samples)).astype(np.float32)
 
 
-def said(model: AudioEncoder, wave: np.ndarray, wanted: VectorRequest) -> tuple:
+def embedded(model: AudioEncoder, wave: np.ndarray, wanted: VectorRequest) -> tuple:
     def refuse(row: int, error: Exception) -> None:
         raise error
 
@@ -40,17 +40,17 @@ def said(model: AudioEncoder, wave: np.ndarray, wanted: VectorRequest) -> tuple:
     return found[0]
 
 
-# A step is 2 patches, 32 frames; a section of 4 takes 8 patches and hears 10: the recording ends in every place of one.
+# A step is 2 patches, 32 frames; a section of 4 takes 8 patches and reads 10: the recording ends at every place of one.
 @pytest.mark.parametrize("frames", [31, 64, 65, 128, 144, 160, 161, 256, 288, 293, 700])
 @pytest.mark.parametrize("layers", [(), (1, 2)])
-def test_a_long_recording_is_as_if_it_had_been_read_as_a_whole(
+def test_a_long_recording_equals_a_pass_over_the_whole(
     frames: int, layers: tuple, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, wave, wanted = encoder(), noise(240 + 160 * frames), VectorRequest(KEYS, True, layers)
-    whole, over_time = said(model, wave, wanted)
+    whole, over_time = embedded(model, wave, wanted)
     monkeypatch.setattr(module, "LONG_SECONDS", 0.1)
     monkeypatch.setattr(module, "SECTION", 4)
-    clip, sections = said(model, wave, wanted)
+    clip, sections = embedded(model, wave, wanted)
     np.testing.assert_allclose(clip, whole, atol=2e-6)
     np.testing.assert_allclose(sections.vectors, over_time.vectors, atol=2e-6)
     np.testing.assert_allclose(sections.seconds, over_time.seconds)
@@ -58,38 +58,40 @@ def test_a_long_recording_is_as_if_it_had_been_read_as_a_whole(
 
 @pytest.mark.parametrize("frames", [65, 128, 150, 159, 161, 256, 293, 700])
 @pytest.mark.parametrize("hop", [0.04, 0.08])
-def test_so_is_one_at_a_finer_hop(frames: int, hop: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_recording_at_a_finer_hop_equals_a_pass_over_the_whole(
+    frames: int, hop: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, wave, wanted = encoder(), noise(240 + 160 * frames), VectorRequest(KEYS[3:4], True, hop=hop)
-    whole, over_time = said(model, wave, wanted)
-    asked = model.over_time(torch.from_numpy(wave)[None], hop=hop)
+    whole, over_time = embedded(model, wave, wanted)
+    expected = model.over_time(torch.from_numpy(wave)[None], hop=hop)
     monkeypatch.setattr(module, "LONG_SECONDS", 0.1)
     monkeypatch.setattr(module, "SECTION", 4)
-    clip, sections = said(model, wave, wanted)
+    clip, sections = embedded(model, wave, wanted)
     np.testing.assert_allclose(clip, whole, atol=2e-6)
     for found in (sections, over_time):
-        np.testing.assert_allclose(found.vectors, asked.vectors[0].detach(), atol=2e-6)
-        np.testing.assert_allclose(found.seconds, asked.seconds.clamp(max=len(wave) / 16_000))
+        np.testing.assert_allclose(found.vectors, expected.vectors[0].detach(), atol=2e-6)
+        np.testing.assert_allclose(found.seconds, expected.seconds.clamp(max=len(wave) / 16_000))
 
 
 def test_a_long_recording_s_own_vector_is_whitened_too(monkeypatch: pytest.MonkeyPatch) -> None:
     model, wave = encoder(vector=("1:mean", "2:cls"), whitened=3), noise(50_000)
     assert model.whitening is not None
     model.whitening.matrix.normal_()
-    whole, _ = said(model, wave, VectorRequest())
+    whole, _ = embedded(model, wave, VectorRequest())
     monkeypatch.setattr(module, "LONG_SECONDS", 0.1)
     monkeypatch.setattr(module, "SECTION", 4)
-    clip, over_time = said(model, wave, VectorRequest())
+    clip, over_time = embedded(model, wave, VectorRequest())
     assert clip.shape == (3,) and over_time is None
     np.testing.assert_allclose(clip, whole, atol=1e-5)
 
 
-def test_what_is_no_waveform_late_in_a_long_recording_is_told_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_samples_late_in_a_long_recording_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LONG_SECONDS", 0.1)
     monkeypatch.setattr(module, "SECTION", 4)
     wave = noise(50_000)
     wave[40_000] = 1e6
     with pytest.raises(AudioError, match=r"it: samples reach 1e\+06, which is not a waveform in -1 to 1; divide it by"):
-        said(encoder(), wave, VectorRequest())
+        embedded(encoder(), wave, VectorRequest())
 
 
 @pytest.mark.parametrize("precision", ["auto", "bf16", "fp16"])

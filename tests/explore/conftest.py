@@ -1,4 +1,4 @@
-"""A small index of made-up vectors and real files, with names that would do something on a careless page."""
+"""A small index of made-up vectors and real files, with names that would inject code into an unescaped page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CLASSES = ("dog bark", "rain", NAME)
 
 @pytest.fixture(scope="session")
 def indexed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Index]:
-    """Makes an index of so many rows in three classes that a linear classifier can tell."""
+    """Makes an index of so many rows in three classes that a linear classifier separates."""
 
     def make(count: int = 60, files: int = 60, width: int = 8, spread: float = 0.3) -> Index:
         folder = tmp_path_factory.mktemp("explored")

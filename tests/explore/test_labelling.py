@@ -1,4 +1,4 @@
-"""Active learning: what is asked for, what is learnt from, what is written, what is measured."""
+"""Active learning: the queries, the training rows, the file written and the accuracy measured."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def index(indexed: Callable[..., Index]) -> Index:
 
 
 def begun(index: Index, file: Path, count: int = 0) -> Labelling:
-    """A labelling with so many labels, all right."""
+    """A labelling with this many labels, all correct."""
     labelling = Labelling(index, file, read_labels(index, file), list(NAMES))
     for _ in range(count):
         assert labelling.asked is not None
@@ -35,28 +35,28 @@ def begun(index: Index, file: Path, count: int = 0) -> Labelling:
     return labelling
 
 
-def test_what_is_asked_for_and_learnt_from(index: Index, tmp_path: Path) -> None:
+def test_rows_queried_and_rows_trained_on(index: Index, tmp_path: Path) -> None:
     labelling = begun(index, tmp_path / "labels.csv")
     kept, _ = held_out(index)
     whys = []
     for number in range(40):
-        asked = labelling.asked
-        assert asked is not None and kept[asked.row] == (asked.why == "held out")
-        assert (asked.why == "held out") == (number % EVERY == EVERY - 1)
-        if asked.why == "uncertain":
+        query = labelling.asked
+        assert query is not None and kept[query.row] == (query.why == "held out")
+        assert (query.why == "held out") == (number % EVERY == EVERY - 1)
+        if query.why == "uncertain":
             model = labelling._model
-            assert model is not None and set(asked.between) <= set(NAMES)
+            assert model is not None and set(query.between) <= set(NAMES)
             free = [r for r in np.flatnonzero(~kept) if r not in {label.row for label in labelling.labels}]
             likely = np.sort(model.predict_proba(labelling.features[free]), axis=1)
-            assert asked.row == free[(likely[:, -1] - likely[:, -2]).argmin()]
-        whys.append(asked.why)
-        labelling.label(asked.row, NAMES[asked.row % 3])
+            assert query.row == free[(likely[:, -1] - likely[:, -2]).argmin()]
+        whys.append(query.why)
+        labelling.label(query.row, NAMES[query.row % 3])
     assert whys.count("held out") == 8 and "start" in whys[:3] and whys.count("uncertain") > 25
     train = [label for label in labelling.labels if not label.held_out]
     assert not any(kept[label.row] for label in train)
 
 
-def test_the_accuracy_is_that_of_rows_nobody_learnt_from(index: Index, tmp_path: Path) -> None:
+def test_the_accuracy_is_that_of_held_out_rows(index: Index, tmp_path: Path) -> None:
     labelling = begun(index, tmp_path / "labels.csv", 60)
     found = labelling.accuracy()
     tested = [label for label in labelling.labels if label.held_out]
@@ -77,7 +77,7 @@ def test_held_out_rows_stay_so_when_the_index_grows_and_under_another_name(index
     np.testing.assert_array_equal(held_out(grown)[0], np.roll(kept, -100))
 
 
-def test_labels_are_gone_on_with_and_taken_back(index: Index, tmp_path: Path) -> None:
+def test_labels_are_resumed_and_undone(index: Index, tmp_path: Path) -> None:
     file = tmp_path / "labels.csv"
     first = begun(index, file, 12)
     again = begun(index, file)
@@ -123,7 +123,7 @@ def test_a_class_has_a_name_of_its_own(index: Index, tmp_path: Path, name: str) 
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda text: text.replace("clip", "flip", 1), "line 2: .*flip 000.* is not in"),
         (lambda text: text + text.splitlines()[1] + "\n", "is there twice; remove one line"),
@@ -133,17 +133,17 @@ def test_a_class_has_a_name_of_its_own(index: Index, tmp_path: Path, name: str) 
     ],
 )
 def test_a_file_that_is_not_of_this_index_is_refused(
-    index: Index, tmp_path: Path, change: Callable[[str], str], told: str
+    index: Index, tmp_path: Path, change: Callable[[str], str], message: str
 ) -> None:
     file = tmp_path / "labels.csv"
     begun(index, file, 2)
     file.write_text(change(file.read_text(encoding="utf-8")), encoding="utf-8")
-    with pytest.raises(AaspError, match=told):
+    with pytest.raises(AaspError, match=message):
         read_labels(index, file)
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         ([], "--labels is missing:"),
         (["--labels", "labels.txt"], "no such format: labels.txt; end it in .csv"),
@@ -152,7 +152,7 @@ def test_a_file_that_is_not_of_this_index_is_refused(
         (["--labels", "labels.csv"], "nowhere: no such folder; make one by `aasp index"),
     ],
 )
-def test_a_mistake_is_one_line(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistake_is_one_line(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["label", "nowhere", *words]) == 2
     error = capsys.readouterr().err
-    assert told in error and error.count("\n") == 1
+    assert message in error and error.count("\n") == 1

@@ -1,4 +1,4 @@
-"""The map's page: what is in it, and that no name becomes anything else than text."""
+"""The map's page: its content, and that every name stays text."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_of_very_many_rows_some_are_points_over_the_density_of_all(
     assert base64.b64decode(data["density"]).startswith(b"\x89PNG")
 
 
-def test_what_is_alike_lies_together_also_beyond_those_that_are_fitted(indexed: Callable[..., Index]) -> None:
+def test_similar_rows_lie_together_also_beyond_the_fitted_ones(indexed: Callable[..., Index]) -> None:
     index = indexed(count=240, files=0, spread=0.1)
     places = on_plane(index.vectors, fitted=120)
     assert np.abs(places).max() == pytest.approx(1, abs=1e-6)
@@ -135,7 +135,7 @@ def test_an_index_without_rows_is_refused(small: Index, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         ([], "--out is missing:"),
         (["--out", "map.png"], "no such format: map.png; end it in .html"),
@@ -144,7 +144,7 @@ def test_an_index_without_rows_is_refused(small: Index, tmp_path: Path) -> None:
         (["--out", "map.html"], "nowhere: no such folder; make one by `aasp index"),
     ],
 )
-def test_a_mistake_is_one_line(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistake_is_one_line(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["map", "nowhere", *words]) == 2
     error = capsys.readouterr().err
-    assert told in error and error.count("\n") == 1
+    assert message in error and error.count("\n") == 1

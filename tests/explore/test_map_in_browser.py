@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(("options", "kind"), [((), "WebGL"), (("--disable-gpu", "--disable-3d-apis"), "2-D canvas")])
-def test_a_map_is_seen_searched_and_heard(options: tuple[str, ...], kind: str, small: Index, tmp_path: Path) -> None:
+def test_a_map_is_shown_searched_and_played(options: tuple[str, ...], kind: str, small: Index, tmp_path: Path) -> None:
     page = tmp_path / "map.html"
     write_map(small, page, groups=3, most_bytes=1e6)
     with tab(*options) as one:

@@ -32,7 +32,7 @@ SERVER.set_forkserver_preload(IMPORTED.split())
 
 @dataclass(frozen=True)
 class Fault:
-    """What befalls a process.
+    """A fault in a process.
 
     Attributes:
         kind: "kill", the name of an error ("ENOSPC"), "late": each operation takes so much longer, or "gone": `what`
@@ -52,7 +52,7 @@ class Fault:
     what: Path | None = None
 
     def arm(self) -> None:
-        """From now on this process suffers it."""
+        """Arm the fault in this process."""
         below, number = os.fspath(self.below), 0
 
         def hook(event: str, arguments: tuple) -> None:
@@ -100,12 +100,12 @@ class Child:
 
     Args:
         words: of the command, after `aasp`.
-        told: a folder for what it writes.
+        folder: a folder for its output.
         before: called in the process before the command.
     """
 
-    def __init__(self, words: Sequence[object], told: Path, *before: Callable[[], Any]) -> None:
-        self._out, self._err = told / "out", told / "err"
+    def __init__(self, words: Sequence[object], folder: Path, *before: Callable[[], Any]) -> None:
+        self._out, self._err = folder / "out", folder / "err"
         arguments = (list(map(str, words)), str(self._out), str(self._err), before)
         self.process: BaseProcess = SERVER.Process(target=_command, args=arguments)  # type: ignore[attr-defined]
         self.process.start()

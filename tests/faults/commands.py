@@ -1,4 +1,4 @@
-"""The commands that faults befall, each small: what to type, where its runs lie, and all that it comes to."""
+"""The commands that faults are tried on, each small: its arguments, the folders of its runs, and its results."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Command:
     """One command.
 
     Attributes:
-        words: what to type, given the folder of sounds, model and index, and where to write.
-        result: all that it comes to, but what a clock measured.
-        check: looks at what is there at any moment, and complains of what is not whole.
-        operations: so many operations on files does it take, or a few less.
-        kills: so often is it killed.
+        words: its arguments, given the folder of sounds, model and index, and where to write.
+        result: its results, except measured times.
+        check: reads the output at any moment, and fails if anything is incomplete.
+        operations: the number of operations on files that it takes, or a few more.
+        kills: how often it is killed.
     """
 
     words: Callable[[Path, Path], list[object]]

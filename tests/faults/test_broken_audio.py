@@ -1,6 +1,6 @@
-"""Broken sound files through scan, training and embedding: none takes a run with it, each is counted with its reason.
+"""Broken sound files through scan, training and embedding: none ends a run, each is counted with its reason.
 
-`AASP_BROKEN=10000` says how many; docs/reliability.md has the figures.
+`AASP_BROKEN=10000` sets how many; docs/reliability.md has the figures.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def listed(file: Path) -> dict[str, str]:
 
 
 def write_index(file: Path, paths: Iterable[Path]) -> None:
-    """An index whose lengths are taken on trust: what is broken shows when it is decoded."""
+    """An index whose lengths are trusted: a broken file shows when it is decoded."""
     with open(file, "w", newline="", encoding="utf-8") as lines:
         csv.writer(lines).writerows([["path", "seconds"], *([path, 0.4] for path in paths)])
 
@@ -110,8 +110,8 @@ def test_decoders_that_hang_or_die_take_no_run_with_them(model: Path, tmp_path: 
         "hungry.flac": "decoding it takes more than",
     }
 
-    def check(told: dict[str, str]) -> None:
-        assert {name: why[: len(reasons.get(name, why))] for name, why in told.items()} == reasons
+    def check(skipped: dict[str, str]) -> None:
+        assert {name: why[: len(reasons.get(name, why))] for name, why in skipped.items()} == reasons
 
     aasp("scan", folder, "--out", tmp_path / "m.parquet", spoilt=True)
     check(listed(tmp_path / "skipped.csv"))
@@ -160,8 +160,8 @@ def test_thousands_of_broken_files(model: Path, tmp_path: Path) -> None:
     write_index(tmp_path / "trusted.csv", paths)
     steps = len(usable) // 16
     trained = pretrain(tmp_path / "trusted.csv", tmp_path / "run", steps)
-    told = listed(tmp_path / "run" / "skipped.csv")
-    assert told and all(told.values()) and not told.keys() & usable
+    skipped = listed(tmp_path / "run" / "skipped.csv")
+    assert skipped and all(skipped.values()) and not skipped.keys() & usable
     for name, done in (("scan", scanned), ("embed", embedded), (f"{steps} steps of training", trained)):
         assert done.mebibytes < 2_048
         print(f"{COUNT:,} files, {len(usable):,} usable: {name}: {done.seconds:.0f} s, {done.mebibytes:.0f} MiB")

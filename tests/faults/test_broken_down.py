@@ -1,4 +1,4 @@
-"""Trainings that break down: of what data, settings and methods do to them, one line and a page."""
+"""Trainings that fail because of data, settings or methods: one line and a page."""
 
 from __future__ import annotations
 
@@ -30,24 +30,26 @@ def words(recipe: str, sounds: Path, out: Path, *fields: str) -> list[str]:
 def stopped(line: list[str], out: Path, capsys: pytest.CaptureFixture[str]) -> str:
     """Run it; the line that it stops with, which names a page that is there."""
     assert main(line) == 2
-    (said,) = capsys.readouterr().err.splitlines()
-    assert said.endswith(f"; {out}/stopped.html shows how")
+    (message,) = capsys.readouterr().err.splitlines()
+    assert message.endswith(f"; {out}/stopped.html shows how")
     assert re.search(r"[^;]+ stopped at step \d+: ", (out / "stopped.html").read_text())
-    return said
+    return message
 
 
 @pytest.mark.parametrize("recipe", ["aasp_tiny", "m2d_tiny", "byol_a_tiny"])
 def test_a_learning_rate_of_a_million(
     recipe: str, given: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = stopped(words(recipe, given / "sounds", tmp_path, "optimizer.lr=1e6"), tmp_path, capsys)
-    assert re.search(r"stopped at step \d+: (\S+ is not finite, 3 steps in a row|all embeddings|the teacher's)", said)
+    message = stopped(words(recipe, given / "sounds", tmp_path, "optimizer.lr=1e6"), tmp_path, capsys)
+    assert re.search(
+        r"stopped at step \d+: (\S+ is not finite, 3 steps in a row|all embeddings|the teacher's)", message
+    )
 
 
 def test_a_fine_tuning_that_diverges(given: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = [str(word) for word in COMMANDS["finetune"].words(given, tmp_path)]
-    said = stopped([*line, "optimizer.lr=1e30", "optimizer.warmup=0"], tmp_path, capsys)
-    assert "fine-tuning stopped at step 3: the classifier's outputs are not finite for 4 of 4 clips" in said
+    message = stopped([*line, "optimizer.lr=1e30", "optimizer.warmup=0"], tmp_path, capsys)
+    assert "fine-tuning stopped at step 3: the classifier's outputs are not finite for 4 of 4 clips" in message
 
 
 @pytest.mark.parametrize(("recipe", "made_by"), [("aasp_tiny", "layer_targets"), ("m2d_tiny", "standardised_tokens")])
@@ -67,12 +69,12 @@ def test_a_target_that_is_constant(
         return (torch.ones_like(found[0]), *found[1:]) if isinstance(found, tuple) else torch.ones_like(found)
 
     monkeypatch.setattr(place, constant)
-    said = stopped(words(recipe, given / "sounds", tmp_path), tmp_path, capsys)
-    assert "stopped at step 1: the teacher's targets are the same for every patch" in said
+    message = stopped(words(recipe, given / "sounds", tmp_path), tmp_path, capsys)
+    assert "stopped at step 1: the teacher's targets are the same for every patch" in message
 
 
 def test_a_clip_whose_spectrogram_overflows(tmp_path: Path) -> None:
-    """Its samples are finite, their energy is not: it is left out and listed, and no step is lost."""
+    """Its samples are finite, their energy is not: it is skipped and listed, and no step is lost."""
     sounds = tmp_path / "sounds"
     sounds.mkdir()
     random = np.random.default_rng(0)

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def expected(given: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Any, int]]:
-    """What a command comes to where nothing befalls it, and how many bytes it writes."""
+    """The result of a command without faults, and how many bytes it writes."""
     known: dict[str, tuple[Any, int]] = {}
 
     def get(name: str) -> tuple[Any, int]:
@@ -35,10 +35,10 @@ def expected(given: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[
 
 
 def end(name: str, given: Path, out: Path, code: int, *before: Callable[[], Any]) -> Ended:
-    """Run a command, and see how it ends: well, or with one line that says what to do."""
-    told = out.parent.with_name(f"{out.parent.name}-told")
-    told.mkdir(exist_ok=True)
-    ended = Child(COMMANDS[name].words(given, out), told, small_shards, *before).end()
+    """Run a command that must succeed, or fail with one line and a remedy."""
+    logs = out.parent.with_name(f"{out.parent.name}-logs")
+    logs.mkdir(exist_ok=True)
+    ended = Child(COMMANDS[name].words(given, out), logs, small_shards, *before).end()
     assert ended.code == code, (ended.code, ended.err)
     beside = ("aasp: warning:", "tracker ")  # a tracker that fails is left, the run continues
     lines = [line for line in ended.err.splitlines() if not line.startswith(beside)]
@@ -71,8 +71,8 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
 def test_a_disk_that_is_full(name: str, share: float, given: Path, expected: Any, small_disk: Any) -> None:
     result, size = expected(name)
     disk = small_disk(max(4096, int(share * size)))
-    said = end(name, given, disk / "out", 1).err
-    assert re.match(rf"aasp: error: disk full: {disk}/\S+; free some space or write elsewhere", said)
+    message = end(name, given, disk / "out", 1).err
+    assert re.match(rf"aasp: error: disk full: {disk}/\S+; free some space or write elsewhere", message)
     small_disk(100 * size)
     end(name, given, disk / "out", 0)
     assert COMMANDS[name].result(disk / "out") == result
@@ -109,8 +109,8 @@ def test_a_file_system_that_answers_late(name: str, given: Path, expected: Any, 
 
 @pytest.mark.parametrize("name", ["pretrain", "finetune", "embed", "index", "compare"])
 def test_a_file_system_without_locks(name: str, given: Path, tmp_path: Path) -> None:
-    said = end(name, given, tmp_path / "place/out", 1, no_locks).err
-    assert re.search(r"no locks available: \S+lock; choose a place whose file system has locks", said)
+    message = end(name, given, tmp_path / "place/out", 1, no_locks).err
+    assert re.search(r"no locks available: \S+lock; choose a place whose file system has locks", message)
 
 
 @pytest.mark.parametrize("name", ["pretrain", "finetune"])
@@ -137,8 +137,8 @@ def test_data_that_vanishes(name: str, given: Path, expected: Any, tmp_path: Pat
     out = tmp_path / "place/out"
     at = 1 if name == "embed" else COMMANDS[name].operations // 3  # it decodes far ahead
     gone = Fault("gone", out.parent, at=at, what=mine / "sounds")
-    said = end(name, mine, out, 2, no_cache, gone.arm).err
-    assert re.search("folder of the data is gone|no such file|no such folder", said) and str(mine) in said
+    message = end(name, mine, out, 2, no_cache, gone.arm).err
+    assert re.search("folder of the data is gone|no such file|no such folder", message) and str(mine) in message
     (mine / "elsewhere").rename(mine / "sounds")
     end(name, mine, out, 0, no_cache)
     assert COMMANDS[name].result(out) is not None

@@ -1,4 +1,4 @@
-"""kill -9, at any moment: what lies there is whole, and the same command ends as if it had not been, to the bit."""
+"""kill -9 at any moment: the files are complete, and the same command then gives the same result, bit for bit."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ pytestmark = pytest.mark.slow
 MOST_KILLS = 4  # of a run
 
 
-def killed(command: Command, given: Path, out: Path, told: Path, random: np.random.Generator, longest: float) -> bool:
+def killed(command: Command, given: Path, out: Path, logs: Path, random: np.random.Generator, longest: float) -> bool:
     """Start a command and kill it at a random moment: at one of its operations on files, or by the clock."""
     if random.random() < 0.5:
         fault = Fault("kill", out.parent, at=int(random.integers(1, 1 + command.operations // 2)))
-        child = Child(command.words(given, out), told, small_shards, fault.arm)
+        child = Child(command.words(given, out), logs, small_shards, fault.arm)
     else:
-        child = Child(command.words(given, out), told, small_shards)
+        child = Child(command.words(given, out), logs, small_shards)
         time.sleep(random.uniform(0, longest / 2))
         child.process.kill()
     ended = child.end()
@@ -48,7 +48,7 @@ def test_killed_at_random_moments(name: str, given: Path, tmp_path: Path) -> Non
                 break
             kills += 1
             command.check(out)
-        else:  # a command may be killed for ever where it takes no longer than to start
+        else:  # a command that takes no longer than its start-up could be killed forever
             ended = Child(command.words(given, out), tmp_path, small_shards).end()
             assert ended.code == 0 or "output exists" in ended.err, ended.err
         runs += 1

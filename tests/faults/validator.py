@@ -1,4 +1,4 @@
-"""What a run's folder must be like at any moment, and all that a finished one says: to the bit."""
+"""Conditions on a run's folder at any moment, and the content of a finished one, bit by bit."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def check_whole(run: Path) -> int:
 
 
 def outcome(run: Path) -> dict[str, Any]:
-    """Every number that a run leaves behind, save those that a clock measured."""
+    """All numbers of a run, except measured times."""
     path = checkpoint.latest(run)
     assert path is not None
     last = checkpoint.load(path)

@@ -52,7 +52,7 @@ def test_stretches_lie_anywhere() -> None:
     assert masked[:, 0].float().mean() < masked[:, 15].float().mean()
 
 
-def test_powers_are_mixed_as_their_shares_say() -> None:
+def test_powers_are_mixed_in_their_shares() -> None:
     random = np.random.default_rng(0)
     mel, other = random.normal(size=(2, 3, 5, 4))
     share = random.uniform(0, 0.4, (3, 1, 1))

@@ -1,4 +1,4 @@
-"""Every front end of ours besides the log-mel: what the contract promises, and each one's numbers in plain numpy."""
+"""Every front end of ours besides the log-mel: the common contract, and each one's numbers in plain numpy."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_padding_changes_nothing_and_is_zero_beyond_a_clips_end(name: str) -> No
 
 
 @pytest.mark.parametrize("name", list(FRONTENDS))
-def test_settings_say_what_a_frame_is(name: str) -> None:
+def test_settings_define_frames_and_samples(name: str) -> None:
     c = FRONTENDS.find(name)()
     assert c.frames(c.window - 1) == 0 and c.frames(c.window) == 1 and c.frame_rate == 100
     assert [c.frames(c.samples(n)) for n in (1, 2, 99)] == [1, 2, 99] and c.frames(c.samples(99) - 1) == 98
@@ -121,7 +121,7 @@ def test_pcen_against_the_equations_in_numpy() -> None:
     np.testing.assert_allclose(front(wave)[0][0].numpy(), expected, rtol=1e-6, atol=1e-9)
 
 
-def test_pcen_begins_with_the_published_numbers_and_hardly_hears_a_louder_clip() -> None:
+def test_pcen_starts_at_the_published_values_and_normalises_level() -> None:
     front = PCEN()
     assert [round(one[0].item(), 6) for one in front.normalise.settings()] == [0.025, 0.98, 2.0, 0.5]
     wave = noise(1, 16_000)
@@ -155,8 +155,10 @@ def test_window_lengths_take_turns_and_look_at_the_same_instant() -> None:
     click = torch.zeros(1, 8_000)
     click[0, 4_000] = 1.0
     x = c.build()(click)[0][0]
-    heard = [(x[:, turn::2] > x[:, turn::2].min()).all(1).nonzero()[:, 0] for turn in (0, 1)]
-    assert len(heard[0]) < 3 <= len(heard[1]) and abs(float(heard[0].float().mean() - heard[1].float().mean())) <= 0.5
+    frames = [(x[:, turn::2] > x[:, turn::2].min()).all(1).nonzero()[:, 0] for turn in (0, 1)]
+    assert (
+        len(frames[0]) < 3 <= len(frames[1]) and abs(float(frames[0].float().mean() - frames[1].float().mean())) <= 0.5
+    )
     steady = (c.build()(noise(1, 160_000))[0][0] * c.std).exp().mean(0)  # energies: the logarithm favours steadier ones
     assert float(steady[40::2].mean() / steady[41::2].mean()) == pytest.approx(1, abs=0.05), "of a steady noise"
     with pytest.raises(AaspError, match="windows_ms is 16,32; give lengths of which 64 is the longest"):
@@ -224,7 +226,7 @@ def test_the_sblu_bank_has_the_units_kernels_two_numbers_a_filter_and_bounds() -
     assert replace(front.config, trained=False).build().beta.requires_grad is False
 
 
-def test_leaf_has_the_published_number_of_parameters_and_says_where_its_filters_are() -> None:
+def test_leaf_has_the_published_number_of_parameters_and_reports_its_centres() -> None:
     front = replace(FRONTENDS.find("leaf")(), filters=64).build()
     assert sum(p.numel() for p in front.parameters()) == 448
     np.testing.assert_allclose(front.centres().numpy(), front.config.centres(), rtol=1e-6)
@@ -236,7 +238,7 @@ def test_leaf_has_the_published_number_of_parameters_and_says_where_its_filters_
 
 
 @pytest.mark.parametrize(
-    ("name", "fields", "told"),
+    ("name", "fields", "message"),
     [
         ("pcen", {"s": 0.0}, "s is 0.0; give a positive number"),
         ("pcen", {"s": 0.001}, "s is 0.001; give a share above 0.00195"),
@@ -246,15 +248,15 @@ def test_leaf_has_the_published_number_of_parameters_and_says_where_its_filters_
         ("sblu", {"eps": 0.0}, "eps is 0.0; give a positive number"),
     ],
 )
-def test_settings_that_make_no_sense_are_told(name: str, fields: dict[str, float], told: str) -> None:
+def test_settings_that_make_no_sense_are_refused(name: str, fields: dict[str, float], message: str) -> None:
     with pytest.raises(AaspError) as error:
         replace(FRONTENDS.find(name)(), **fields)
-    assert told in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", SMALL)
-def test_a_model_with_it_is_built_on_meta_saved_loaded_and_streams_or_says_why_not(name: str, tmp_path) -> None:
+def test_a_model_with_it_is_built_on_meta_saved_loaded_and_streams_or_refuses(name: str, tmp_path) -> None:
     model, wave = encoder(name), noise(2, 9_000)
     for number, parameter in enumerate(model.frontend.parameters()):
         parameter.mul_(1 + 0.01 * (number + 1))

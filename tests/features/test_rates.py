@@ -1,4 +1,4 @@
-"""Front ends and recipes of other sampling rates: what they hear, and that a model receives at its own rate."""
+"""Front ends and recipes of other sampling rates: their bands, and that a model receives sound at its own rate."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def tone(hertz: float, rate: int, seconds: float = 1.0) -> np.ndarray:
     return 0.1 * np.sin(2 * np.pi * hertz * np.arange(round(rate * seconds)) / rate)
 
 
-def test_the_front_end_of_16_khz_is_the_one_that_always_was() -> None:
+def test_the_16_khz_front_end_is_unchanged() -> None:
     assert LogMelConfig.at(16_000) == LogMelConfig.kaldi()
 
 
@@ -79,7 +79,7 @@ def test_an_encoder_of_another_rate_takes_its_seconds_from_it(rate: int) -> None
 
 
 @pytest.mark.parametrize("rate", RATES)
-def test_files_of_any_rate_are_heard_at_the_models(rate: int, tmp_path: Path) -> None:
+def test_files_of_any_rate_are_resampled_to_the_models(rate: int, tmp_path: Path) -> None:
     for native in (8_000, 22_050, 44_100, 96_000):
         soundfile.write(tmp_path / f"{native}.wav", tone(1_000, native), native)
         wave = read(tmp_path / f"{native}.wav", rate=rate)
@@ -89,7 +89,7 @@ def test_files_of_any_rate_are_heard_at_the_models(rate: int, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("native", "hertz", "rate"), [(16_000, 6_000, 8_000), (96_000, 40_000, 48_000)])
-def test_a_sound_above_all_that_is_heard_is_refused_and_not_taken_for_silence(
+def test_a_sound_above_the_models_band_is_refused_and_not_taken_for_silence(
     native: int, hertz: float, rate: int, tmp_path: Path
 ) -> None:
     file, noise = tmp_path / "high.wav", np.random.default_rng(0).standard_normal(native)
@@ -107,29 +107,29 @@ def test_a_sound_above_all_that_is_heard_is_refused_and_not_taken_for_silence(
     assert not read_sound(str(file), rate=rate).any(), "silence stays silence"
 
 
-def test_a_band_is_heard_or_not() -> None:
+def test_bands_outside_the_models_are_refused() -> None:
     front = LogMelConfig.at(8_000)
     assert front.band == (20.0, 4_000.0)
     front.check_covers(3_000, 12_000, "a.wav")
     for low, high in ((4_000, 8_000), (0, 20)):
-        told = rf"^a.wav: at {low} to {high} Hz, outside the 20 to 4000 Hz that the model covers"
-        with pytest.raises(AaspError, match=told):
+        message = rf"^a.wav: at {low} to {high} Hz, outside the 20 to 4000 Hz that the model covers"
+        with pytest.raises(AaspError, match=message):
             front.check_covers(low, high, "a.wav")
 
 
-def test_the_statistics_of_another_rate_are_pasted_as_ever(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_statistics_of_another_rate_can_be_pasted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     soundfile.write(tmp_path / "a.wav", 0.1 * np.random.default_rng(0).standard_normal(48_000), 48_000)
     assert main(["stats", str(tmp_path), "--rate", "32000"]) == 0
-    said = capsys.readouterr().out
-    settings = dict(word.split("=") for word in said.partition("--set ")[2].split())
+    output = capsys.readouterr().out
+    settings = dict(word.split("=") for word in output.partition("--set ")[2].split())
     assert settings.keys() == {f"model.frontend.{name}" for name in ("rate", "mels", "fft", "high_hz", "mean", "std")}
-    assert "(kaldi, 32,000 Hz)" in said
+    assert "(kaldi, 32,000 Hz)" in output
     assert main(["stats", str(tmp_path), "--preset", "slaney80", "--rate", "8000"]) == 2
     assert "--rate 8000 with --preset slaney80" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("rate", [8_000, 48_000])
-def test_a_model_of_another_rate_is_used_as_any_other(
+def test_a_model_of_another_rate_works_in_every_command(
     rate: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     torch.manual_seed(0)
@@ -150,6 +150,6 @@ def test_a_model_of_another_rate_is_used_as_any_other(
     soundfile.write(high, tone(30_000, 96_000), 96_000)
     capsys.readouterr()
     assert main(["embed", str(tmp_path / "model"), high, names[0], "--out", str(tmp_path / "y.npz")]) == 2
-    told = capsys.readouterr().err
-    assert f"bat.wav: its sound lies above {rate // 2:,} Hz" in told and told.count("\n") == 1
+    message = capsys.readouterr().err
+    assert f"bat.wav: its sound lies above {rate // 2:,} Hz" in message and message.count("\n") == 1
     assert not (tmp_path / "y.npz").exists()

@@ -1,4 +1,4 @@
-"""What a waveform may be, and what is refused: the same everywhere, in one line that says what to give instead."""
+"""What a waveform may be, and what is refused: the same everywhere, in one line with what to give instead."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_front_end_does_not_look_at_samples() -> None:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_no_batch_of_waveforms_is_refused_in_one_line(name: str, take: Callable) -> None:
+def test_input_that_is_no_batch_of_waveforms_is_refused_in_one_line(name: str, take: Callable) -> None:
     wave, words = REFUSED[name]
     with pytest.raises(AaspError, match=words) as error:
         take(wave)
@@ -131,7 +131,7 @@ def test_sixteen_bit_samples_are_divided_by_full_scale(take: Callable) -> None:
     assert take(torch.full((1, SAMPLES), -32_768, dtype=torch.int16)).isfinite().all(), "full scale is -1"
 
 
-def test_a_view_is_read_as_what_it_shows(take: Callable) -> None:
+def test_strided_views_are_read_correctly(take: Callable) -> None:
     stereo = noise(SAMPLES, 2)
     torch.testing.assert_close(take(stereo.T), take(stereo.T.contiguous()), rtol=0, atol=5e-5)
     every_other = noise(2, 2 * SAMPLES)[:, ::2]
@@ -190,7 +190,7 @@ def test_lengths_are_taken_as_people_have_them(take: Callable) -> None:
 
 
 @pytest.mark.parametrize("preset", [LogMelConfig.kaldi, LogMelConfig.slaney80])
-def test_what_lies_beyond_a_clips_end_is_not_read(preset: Callable[[], LogMelConfig]) -> None:
+def test_samples_beyond_a_clips_end_are_not_read(preset: Callable[[], LogMelConfig]) -> None:
     """Not even where a centred window reaches over the end."""
     front, wave, lengths = LogMel(preset()), noise(2, SAMPLES), torch.tensor([5_000, SAMPLES])
     expected, frames = front(wave.masked_fill(torch.arange(SAMPLES) >= lengths[:, None], 0.0), lengths)

@@ -1,4 +1,4 @@
-"""What strangers may write: values, mutations of right documents and of right bytes; and what must come of it."""
+"""Untrusted input: values, mutations of valid documents and of valid bytes; and the required result."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ values = st.recursive(
 
 @st.composite
 def mutated(draw: st.DrawFn, document: Any) -> Any:
-    """A JSON document of which some values are others, lack, or are added."""
+    """A JSON document with some values changed, missing or added."""
     changed = copy.deepcopy(document)
     for _ in range(draw(st.integers(1, 3))):
         node, places = changed, []
@@ -55,7 +55,7 @@ def mutated(draw: st.DrawFn, document: Any) -> Any:
 
 @st.composite
 def spoilt(draw: st.DrawFn, content: bytes) -> bytes:
-    """Bytes of which some are others, missing or doubled."""
+    """Bytes with some changed, missing or doubled."""
     made = bytearray(content)
     for _ in range(draw(st.integers(1, 4))):
         place, count = draw(st.integers(0, len(made))), draw(st.integers(1, 16))
@@ -72,7 +72,7 @@ def spoilt(draw: st.DrawFn, content: bytes) -> bytes:
 
 
 def documents(document: Any) -> st.SearchStrategy[bytes]:
-    """A document's file: mutated values, mutated bytes, or nested past all reason."""
+    """A document's file: mutated values, mutated bytes, or nested very deeply."""
     text = json.dumps(document).encode()
     return st.one_of(
         mutated(document).map(lambda value: json.dumps(value).encode()),
@@ -87,7 +87,7 @@ def right_or_one_line(call: Callable[[], Any]) -> Any:
     try:
         return call()
     except AaspError as error:
-        told = str(error)
-        assert told and len(told) <= _LONGEST_LINE, told[:100]
-        assert told.replace("\t", " ").isprintable(), repr(told)[:300]
+        message = str(error)
+        assert message and len(message) <= _LONGEST_LINE, message[:100]
+        assert message.replace("\t", " ").isprintable(), repr(message)[:300]
         return None

@@ -1,4 +1,4 @@
-"""What every fuzzing test stands on: how many cases, and how much memory and time one may take.
+"""Set-up of the fuzzing tests: how many cases, and how much memory and time one may take.
 
 `AASP_FUZZ=10000 pytest tests/fuzz` tries ten thousand cases of each, half an hour on one core; without it some dozens.
 """

@@ -1,4 +1,4 @@
-"""Models of strangers: configurations, headers of weights, other people's checkpoints, arrays."""
+"""Untrusted models: configurations, headers of weights, other people's checkpoints, arrays."""
 
 from __future__ import annotations
 

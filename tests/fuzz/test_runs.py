@@ -1,4 +1,4 @@
-"""Runs and checkpoints of strangers: what `aasp info` and a resuming read of them."""
+"""Untrusted runs and checkpoints, as `aasp info` and resuming read them."""
 
 from __future__ import annotations
 
@@ -58,18 +58,20 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @given(
     spoilt=st.sampled_from(sorted(DOCUMENTS)).flatmap(lambda name: st.tuples(st.just(name), documents(DOCUMENTS[name])))
 )
-def test_what_info_says_of_a_run(run: Path, spoilt: tuple[str, bytes]) -> None:
+def test_info_on_a_damaged_run(run: Path, spoilt: tuple[str, bytes]) -> None:
     name, content = spoilt
     kept = (run / name).read_bytes()
     (run / name).write_bytes(content + b"\n")
-    told, said = io.StringIO(), io.StringIO()
+    errors, output = io.StringIO(), io.StringIO()
     try:
-        with contextlib.redirect_stderr(told), contextlib.redirect_stdout(said):
+        with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(output):
             code = main(["info", str(run)])
     finally:
         (run / name).write_bytes(kept)
     assert code in (0, 2)
-    assert (told.getvalue().count("\n"), "Traceback" in told.getvalue()) == (int(code == 2), False), told.getvalue()
+    assert (errors.getvalue().count("\n"), "Traceback" in errors.getvalue()) == (int(code == 2), False), (
+        errors.getvalue()
+    )
 
 
 @FUZZ

@@ -1,4 +1,4 @@
-"""Sound files that anyone may have written, changed where their structure is."""
+"""Untrusted sound files, with changes in their structure."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def whole(kind: str) -> bytes:
 
 @st.composite
 def structured(draw: st.DrawFn, content: bytes) -> bytes:
-    """Sizes and counts that lie: a number of the header, of any width and order, is another."""
+    """False sizes and counts: a number of the header, of any width and byte order, is changed."""
     made = bytearray(content)
     for _ in range(draw(st.integers(1, 3))):
         width = draw(st.sampled_from([1, 2, 3, 4, 8]))
@@ -69,7 +69,7 @@ def test_a_sound(tmp_path_factory: pytest.TempPathFactory, file: tuple[str, byte
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_not_changed_is_read(kind: str, tmp_path: Path) -> None:
+def test_an_unchanged_file_is_read(kind: str, tmp_path: Path) -> None:
     path = tmp_path / f"whole.{kind}"
     path.write_bytes(whole(kind))
     assert len(read(path)) == pytest.approx(16_000 * SECONDS, abs=2_500)

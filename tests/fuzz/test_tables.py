@@ -1,4 +1,4 @@
-"""Manifests and tables of events that anyone may have written: CSV and Parquet."""
+"""Untrusted manifests and tables of events: CSV and Parquet."""
 
 from __future__ import annotations
 

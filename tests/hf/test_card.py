@@ -1,4 +1,4 @@
-"""The model card, out of a run's records; and what goes to the hub, which is not reached here."""
+"""The model card from a run's records; and the files sent to the hub, which is not contacted here."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def head(text: str) -> dict[str, Any]:
     return yaml.safe_load(text.split("---")[1])
 
 
-def test_what_the_card_says(encoder: AudioEncoder, run: Path, results: Path) -> None:
+def test_content_of_the_card(encoder: AudioEncoder, run: Path, results: Path) -> None:
     card = model_card(
         of(encoder), "you/birds", license="cc-by-4.0", run=run, results=[results], datasets=["you/recordings"]
     )
@@ -80,10 +80,10 @@ def test_the_card_of_a_classifier(classifier: AudioClassifier) -> None:
     assert "AutoModelForAudioClassification" in text and "Not recorded." in text and "None recorded." in text
 
 
-def test_the_card_of_a_model_that_tells_numbers(encoder: AudioEncoder, tmp_path: Path) -> None:
+def test_the_card_of_a_regression_model(encoder: AudioEncoder, tmp_path: Path) -> None:
     numbers = AudioClassifier(AudioClassifierConfig(("tempo",), numbers=(120.0, 30.0), encoder=encoder.config))
-    told = record(benchmark="tempi.csv", split="test", metric="R2", value=0.91234, low=0.85, high=0.95)
-    write_records(tmp_path / "r.json", [told, record(benchmark="tempi.csv", split="test", metric="MAE", value=12.5)])
+    r2 = record(benchmark="tempi.csv", split="test", metric="R2", value=0.91234, low=0.85, high=0.95)
+    write_records(tmp_path / "r.json", [r2, record(benchmark="tempi.csv", split="test", metric="MAE", value=12.5)])
     text = str(model_card(of(numbers), "you/tempi", results=[tmp_path / "r.json"]))
     (result,) = head(text)["model-index"][0]["results"]
     values = {one["type"]: one["value"] for one in result["metrics"]}
@@ -120,7 +120,9 @@ class Hub:
         Hub.sent = {path.name: path.read_bytes() for path in Path(folder_path).iterdir()}
 
 
-def test_what_is_sent(encoder: AudioEncoder, run: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_pushed_to_the_hub(
+    encoder: AudioEncoder, run: Path, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(aasp.hf.card, "HfApi", Hub)
     model = of(encoder)
     where = model.push_to_hub("you/birds", private=True, license="mit", run=run, results=[results])

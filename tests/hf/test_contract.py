@@ -1,4 +1,4 @@
-"""What transformers' own tests ask of a model; they are not in its wheel."""
+"""What transformers' own tests check in a model; they are not in its wheel."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def model(encoder: AudioEncoder) -> AaspModel:
     return of(encoder)  # type: ignore[return-value]
 
 
-def test_shapes_of_what_is_returned(model: AaspModel, short: Tensor) -> None:
+def test_shapes_of_the_outputs(model: AaspModel, short: Tensor) -> None:
     found = model(short, output_hidden_states=True)
     tokens = 1 + 7 * 8
     assert found.last_hidden_state.shape == (2, tokens, 24) and found.pooler_output.shape == (2, 24)
@@ -42,7 +42,7 @@ def test_padding_changes_nothing(model: AaspModel, classifier: AudioClassifier, 
     lengths = [9_000, 33_600]
     mask = torch.stack([(torch.arange(33_600) < n).long() for n in lengths])
     padded = wave.clone()
-    padded[0, 9_000:] = 7.0  # what does not count is not looked at
+    padded[0, 9_000:] = 7.0  # values outside the mask are not read
     theirs = of(classifier)
     with torch.no_grad():
         together, logits = model(padded, attention_mask=mask), theirs(padded, attention_mask=mask).logits
@@ -93,7 +93,7 @@ def test_eager_equals_sdpa_and_has_the_weights(encoder_folder: Path, short: Tens
     ids=["two class tokens", "no class token", "differential"],
 )
 def test_attentions_of_other_forms(form: dict, saved: Callable[..., Path], short: Tensor) -> None:
-    """What is told has one class token a clip, in attentions too; eager is equal to the fused kernel."""
+    """Outputs have one class token per clip, attentions too; eager is equal to the fused kernel."""
     torch.manual_seed(0)
     model = AudioEncoder(
         AudioEncoderConfig(encoder=EncoderConfig(24, 2, 2 if "attention" in form else 3, **form), window_seconds=1.28)
@@ -127,11 +127,11 @@ def test_attentions_by_hand_of_a_difference_and_of_two_class_tokens() -> None:
     wanted = torch.stack([maps[0] - weight * maps[1], maps[2] - weight * maps[3]])
     torch.testing.assert_close(part.kept[0][0], wanted, rtol=0, atol=1e-6)
     two = torch.tensor([[0.1, 0.2, 0.7], [0.3, 0.4, 0.3], [0.5, 0.25, 0.25]])[None, None]
-    told = with_one_class_token(two, EncoderConfig(24, 2, 3, distilled=True))[0, 0]
-    torch.testing.assert_close(told, torch.tensor([[0.5, 0.5], [0.75, 0.25]]))
+    attention = with_one_class_token(two, EncoderConfig(24, 2, 3, distilled=True))[0, 0]
+    torch.testing.assert_close(attention, torch.tensor([[0.5, 0.5], [0.75, 0.25]]))
 
 
-def test_attentions_where_there_are_none(model: AaspModel, encoder_folder: Path, short: Tensor, wave: Tensor) -> None:
+def test_attentions_that_are_not_available(model: AaspModel, encoder_folder: Path, short: Tensor, wave: Tensor) -> None:
     with pytest.raises(AaspError, match="sdpa keeps no weights; load the model with attn_implementation='eager'"):
         model(short, output_attentions=True)
     eager = AaspModel.from_pretrained(encoder_folder, attn_implementation="eager")
@@ -204,7 +204,9 @@ def test_losses_of_one_class_and_of_several(classifier: AudioClassifier, wave: T
     torch.testing.assert_close(found.loss, expected)
 
 
-def test_numbers_are_told_and_scored_in_their_own_unit(encoder: AudioEncoder, tmp_path: Path, wave: Tensor) -> None:
+def test_numbers_are_predicted_and_scored_in_their_own_unit(
+    encoder: AudioEncoder, tmp_path: Path, wave: Tensor
+) -> None:
     """Tempi of 120 ± 30: what transformers' users take for a regression."""
     torch.manual_seed(3)
     ours = AudioClassifier(AudioClassifierConfig(("tempo",), numbers=(120.0, 30.0), encoder=encoder.config)).eval()
@@ -212,18 +214,18 @@ def test_numbers_are_told_and_scored_in_their_own_unit(encoder: AudioEncoder, tm
     theirs, labels = of(ours), torch.tensor([100, 140])
     assert theirs.config.problem_type == "regression" and theirs.config.num_labels == 1
     with torch.no_grad():
-        told = ours.probabilities(ours(wave))
+        expected = ours.probabilities(ours(wave))
         found = theirs(wave, labels=labels)
-        assert torch.equal(found.logits, told) and (told[:, 0] - 120).abs().max() > 1
-        torch.testing.assert_close(found.loss, ((told[:, 0] - labels) ** 2).mean())
+        assert torch.equal(found.logits, expected) and (expected[:, 0] - 120).abs().max() > 1
+        torch.testing.assert_close(found.loss, ((expected[:, 0] - labels) ** 2).mean())
         torch.testing.assert_close(theirs(wave, labels=labels[:, None].float()).loss, found.loss)
     theirs.save_pretrained(tmp_path / "theirs")
     back = load_classifier(tmp_path / "theirs")
     assert back.config == ours.config and model_hash(back) == model_hash(ours)
     again = AutoModelForAudioClassification.from_pretrained(tmp_path / "theirs")
-    assert torch.equal(again(wave).logits, told)
-    (said,) = pipeline("audio-classification", model=str(tmp_path / "theirs"))(wave[0].numpy())
-    assert said["label"] == "tempo" and said["score"] == pytest.approx(float(told[0, 0]), rel=1e-5)
+    assert torch.equal(again(wave).logits, expected)
+    (answer,) = pipeline("audio-classification", model=str(tmp_path / "theirs"))(wave[0].numpy())
+    assert answer["label"] == "tempo" and answer["score"] == pytest.approx(float(expected[0, 0]), rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -240,7 +242,7 @@ def test_the_kind_of_labels_is_saved_with_ours(
     count: int, kind: str | None, labels: Tensor, becomes: dict[str, Any], encoder_folder: Path, wave: Tensor,
     tmp_path: Path,
 ) -> None:  # fmt: skip
-    """Transformers tells it from the first labels; what we save must say the same, whoever saves it."""
+    """Transformers derives it from the first labels; our files must state the same, whichever library saves."""
     model = AaspForAudioClassification.from_pretrained(encoder_folder, num_labels=count, problem_type=kind)
     model(wave, labels=labels).loss.backward()
     model.model.save(tmp_path / "ours")
@@ -255,7 +257,7 @@ def test_the_kind_of_labels_is_saved_with_ours(
 
 
 @pytest.mark.parametrize(
-    ("count", "kind", "labels", "told"),
+    ("count", "kind", "labels", "message"),
     [
         (1, "regression", torch.zeros(3), r"labels of shape \(3,\) for 2 clips of 1 labels; give \(2,\) or \(2, 1\)"),
         (1, "regression", torch.zeros(2, 3), r"labels of shape \(2, 3\) for 2 clips of 1 labels"),
@@ -268,9 +270,9 @@ def test_the_kind_of_labels_is_saved_with_ours(
     ],
 )
 def test_labels_that_do_not_fit_are_refused(
-    count: int, kind: str | None, labels: Tensor, told: str, encoder_folder: Path, short: Tensor
+    count: int, kind: str | None, labels: Tensor, message: str, encoder_folder: Path, short: Tensor
 ) -> None:
-    with pytest.raises(AaspError, match=told) as error:
+    with pytest.raises(AaspError, match=message) as error:
         model = AaspForAudioClassification.from_pretrained(encoder_folder, num_labels=count, problem_type=kind)
         model(short, labels=labels)
     assert "\n" not in str(error.value)
@@ -308,7 +310,7 @@ def test_a_copy_is_a_model_of_its_own(model: AaspModel, short: Tensor) -> None:
         other.model.encoder.class_token.sub_(1)
 
 
-def test_what_a_model_says_of_itself(model: AaspModel) -> None:
+def test_attributes_that_transformers_reads(model: AaspModel) -> None:
     assert model.main_input_name == "input_values" and model.base_model is model
     assert model.num_parameters() == sum(p.numel() for p in model.model.parameters())
     assert model.supports_tp_plan in (True, False)

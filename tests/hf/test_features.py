@@ -38,7 +38,7 @@ def test_16_bit_samples_are_scaled() -> None:
     assert (found["input_values"] == -0.5).all()
 
 
-def test_lengths_that_a_caller_asks_for() -> None:
+def test_requested_lengths_pad_and_truncate() -> None:
     extract = AaspFeatureExtractor()
     long = extract(np.zeros(500), padding="max_length", max_length=800, return_tensors="np")
     assert long["input_values"].shape == (1, 800) and long["attention_mask"].sum() == 500
@@ -47,7 +47,7 @@ def test_lengths_that_a_caller_asks_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "options", "told"),
+    ("given", "options", "message"),
     [
         (np.zeros(800), {"sampling_rate": 44_100}, "waveforms of 44100 Hz, and the model takes 16000 Hz; resample"),
         (np.zeros(100), {}, r"waveform 0 is 6\.25 ms, under one analysis window of 25 ms; leave it out"),
@@ -61,8 +61,8 @@ def test_lengths_that_a_caller_asks_for() -> None:
         (["dog.wav"], {}, "waveform 0 is of <U7"),
     ],
 )
-def test_what_it_refuses(given: object, options: dict[str, int], told: str) -> None:
-    with pytest.raises(AaspError, match=told) as error:
+def test_bad_input_is_refused(given: object, options: dict[str, int], message: str) -> None:
+    with pytest.raises(AaspError, match=message) as error:
         AaspFeatureExtractor()(given, **options)  # type: ignore[arg-type]
     assert "\n" not in str(error.value)
 

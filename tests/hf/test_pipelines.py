@@ -35,7 +35,7 @@ def embed(encoder: AudioEncoder, tmp_path_factory: pytest.TempPathFactory) -> Pi
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
-    """Files of several formats, rates and numbers of channels, and what a model of 16 kHz is to hear of each."""
+    """Files of several formats, rates and numbers of channels, and the 16 kHz waveform expected of each."""
     place = tmp_path_factory.mktemp("sounds")
     mono, wide = tone(500, 0.7), tone(900, 1.9, 44_100, seed=1)
     soundfile.write(place / "mono.wav", mono, RATE, subtype="FLOAT")
@@ -96,7 +96,7 @@ def test_vectors_of_arrays_batches_files_and_bytes(
             np.testing.assert_allclose(vector, own_vector(encoder, one), atol=2e-5)
 
 
-def test_a_model_in_half_precision_hears_the_waveform_whole(classifier: AudioClassifier) -> None:
+def test_a_model_in_half_precision_receives_the_waveform_in_fp32(classifier: AudioClassifier) -> None:
     """Transformers' own pipeline casts inputs to the model's precision: eight bits of a waveform."""
     model, wave = of(classifier).to(torch.bfloat16), tone(800, 1.1)
     half = pipeline(
@@ -120,7 +120,7 @@ def test_models_of_others_are_served_as_before() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ("nowhere.wav", "nowhere.wav: "),
         (b"no sound", "^clip.wav: "),
@@ -131,8 +131,8 @@ def test_models_of_others_are_served_as_before() -> None:
         ("https://example.com/a.wav", "is not on this machine; download it first"),
     ],
 )
-def test_what_cannot_be_used_is_told(embed: Pipeline, given: Any, told: str) -> None:
-    with pytest.raises(AaspError, match=told) as error:
+def test_bad_input_is_refused(embed: Pipeline, given: Any, message: str) -> None:
+    with pytest.raises(AaspError, match=message) as error:
         embed(given)
     assert "\n" not in str(error.value)
 
@@ -141,6 +141,6 @@ def test_no_clips_are_no_vectors(embed: Pipeline, classify: Pipeline) -> None:
     assert embed([]) == [] and classify([]) == []
 
 
-def test_an_option_that_is_none(embed: Pipeline) -> None:
+def test_an_unknown_option_is_refused(embed: Pipeline) -> None:
     with pytest.raises(AaspError, match="audio-embedding has no option 'top_k'"):
         embed(tone(500, 0.5), top_k=3)

@@ -32,19 +32,19 @@ def test_importing_aasp_does_not_import_transformers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stub", "told"),
+    ("stub", "message"),
     [
         ("None", "aasp.hf needs transformers 5 or later; pip install 'aasp-audio[hf]'"),
         ("types.SimpleNamespace(__version__='4.57.1')", "aasp.hf needs transformers 5 or later, not 4.57.1"),
     ],
 )
-def test_without_transformers_the_extra_is_named(stub: str, told: str) -> None:
+def test_without_transformers_the_extra_is_named(stub: str, message: str) -> None:
     code = f"import sys, types; sys.modules['transformers'] = {stub}; import aasp.hf"
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
-    assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith(f"aasp.errors.AaspError: {told}")
+    assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith(f"aasp.errors.AaspError: {message}")
 
 
-def test_an_encoder_there_and_back(encoder: AudioEncoder, encoder_folder: Path, tmp_path: Path, wave: Tensor) -> None:
+def test_an_encoder_round_trip(encoder: AudioEncoder, encoder_folder: Path, tmp_path: Path, wave: Tensor) -> None:
     theirs = AaspModel.from_pretrained(encoder_folder)
     assert not theirs.training
     assert same(encoder.state_dict(), theirs.model.state_dict())
@@ -60,7 +60,7 @@ def test_an_encoder_there_and_back(encoder: AudioEncoder, encoder_folder: Path, 
         assert torch.equal(found.last_hidden_state, torch.cat([own.cls[:, None], own.tokens], 1))
 
 
-def test_a_classifier_there_and_back(
+def test_a_classifier_round_trip(
     classifier: AudioClassifier, classifier_folder: Path, tmp_path: Path, wave: Tensor
 ) -> None:
     theirs = AaspForAudioClassification.from_pretrained(classifier_folder)
@@ -119,14 +119,14 @@ def test_an_encoder_out_of_a_classifier_and_a_classifier_on_an_encoder(
         places = {name: tmp_path / name for name in places}
         of(encoder).save_pretrained(places["encoder"])
         of(classifier).save_pretrained(places["classifier"])
-    taken, told = AaspModel.from_pretrained(places["classifier"], output_loading_info=True)
+    taken, info = AaspModel.from_pretrained(places["classifier"], output_loading_info=True)
     assert same(taken.model.state_dict(), classifier.encoder.state_dict())
-    assert not told["missing_keys"] and not told["unexpected_keys"]
+    assert not info["missing_keys"] and not info["unexpected_keys"]
 
     torch.manual_seed(0)
-    grown, told = AaspForAudioClassification.from_pretrained(places["encoder"], num_labels=7, output_loading_info=True)
+    grown, info = AaspForAudioClassification.from_pretrained(places["encoder"], num_labels=7, output_loading_info=True)
     assert same(grown.model.encoder.state_dict(), encoder.state_dict())
-    assert told["missing_keys"] == {"model.head.weight", "model.head.bias", "model.norm.weight", "model.norm.bias"}
+    assert info["missing_keys"] == {"model.head.weight", "model.head.bias", "model.norm.weight", "model.norm.bias"}
     head = grown.model.head
     assert head.weight.shape == (7, 24) and (head.bias == 0).all()
     assert 0.01 < head.weight.std() < 0.03 and head.weight.abs().max() <= 2.0  # as our constructor makes it
@@ -137,17 +137,15 @@ def test_an_encoder_out_of_a_classifier_and_a_classifier_on_an_encoder(
         assert model_hash(aasp.load(tmp_path / f"again{number}"))
 
 
-def test_a_checkpoint_that_lacks_weights_gets_new_ones_as_our_constructors_make_them(
-    encoder_folder: Path, tmp_path: Path
-) -> None:
+def test_missing_weights_are_initialised_by_our_constructors(encoder_folder: Path, tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     weights = load_file(encoder_folder / "model.safetensors")
     dropped = ["encoder.blocks.0.mlp.0.weight", "encoder.class_token"]
     save_file({name: t for name, t in weights.items() if name not in dropped}, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text((encoder_folder / "config.json").read_text())
-    model, told = AaspModel.from_pretrained(tmp_path, output_loading_info=True)
-    assert told["missing_keys"] == {f"model.{name}" for name in dropped}
+    model, info = AaspModel.from_pretrained(tmp_path, output_loading_info=True)
+    assert info["missing_keys"] == {f"model.{name}" for name in dropped}
     found = model.model.state_dict()
     bound = (6 / (24 + 96)) ** 0.5  # Xavier's
     assert 0.8 * bound < found[dropped[0]].abs().max() <= bound
@@ -155,7 +153,7 @@ def test_a_checkpoint_that_lacks_weights_gets_new_ones_as_our_constructors_make_
     assert all(torch.equal(found[name], weights[name]) for name in weights if name not in dropped)
 
 
-def test_what_is_wrong_with_a_folder_is_told(encoder_folder: Path, tmp_path: Path) -> None:
+def test_a_bad_folder_is_one_line(encoder_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(AaspError, match="no such directory"):
         AaspModel.from_pretrained(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
@@ -189,22 +187,22 @@ def test_a_configuration_alone(
 def test_a_model_is_not_saved_into_a_file(encoder: AudioEncoder, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("kept")
-    for place, told in ((file, "file: a file; name a folder"), (file / "below", "lies below a file")):
-        with pytest.raises(AaspError, match=told):
+    for place, message in ((file, "file: a file; name a folder"), (file / "below", "lies below a file")):
+        with pytest.raises(AaspError, match=message):
             of(encoder).save_pretrained(place)
     assert file.read_text() == "kept" and list(tmp_path.iterdir()) == [file]
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ({"num_labels": 0}, "id2label numbers its labels not at all; number them from 0 on"),
         ({"problem_type": "regresion"}, "problem_type is 'regresion'; give one of single_label_classification, multi"),
         ({"id2label": {0: "a", 5: "b"}}, "id2label numbers its labels 0, 5; number them from 0 on"),
     ],
 )
-def test_labels_that_are_none_are_refused(encoder_folder: Path, given: dict[str, Any], told: str) -> None:
-    with pytest.raises(AaspError, match=told):
+def test_invalid_labels_are_refused(encoder_folder: Path, given: dict[str, Any], message: str) -> None:
+    with pytest.raises(AaspError, match=message):
         AaspForAudioClassification.from_pretrained(encoder_folder, **given)
 
 

@@ -1,4 +1,4 @@
-"""Transformers' Trainer: a classifier, a pre-training whose teacher follows, and what they save."""
+"""Transformers' Trainer: a classifier, a pre-training with its teacher, and what they save."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_numbers_and_several_labels_are_trained_on(kind: Any, encoder_folder: Pa
 
 
 def test_accumulated_batches_are_one_batch(encoder_folder: Path, tmp_path: Path) -> None:
-    """Trainer divides a loss by the number of batches only for models that do not say that they do so themselves."""
+    """Trainer divides a loss by the number of batches only for models that do not declare that they already do so."""
     found = []
     for batch, accumulated in ((4, 1), (1, 4)):
         torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""A tiny model, a folder of noise that an index is made of, and the commands as one types them."""
+"""A tiny model, a folder of noise that an index is made of, and the commands as typed."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def sounds(tmp_path: Path, noise: Write) -> Path:
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """A command that ends with a code; what it says, or its error's line."""
+    """A command that ends with an exit code; returns its output, or its line of error."""
 
     def call(*argv: str | Path, code: int = 0) -> str:
         assert main([str(word) for word in argv]) == code, capsys.readouterr().err
-        said = capsys.readouterr()
-        return said.err if code == 2 else said.out
+        captured = capsys.readouterr()
+        return captured.err if code == 2 else captured.out
 
     return call
 

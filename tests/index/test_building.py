@@ -1,4 +1,4 @@
-"""An index holds what the model says of what is there: after additions, changes, losses, kills and mistakes."""
+"""An index holds the model's vectors of the files that exist: after additions, changes, losses, kills and mistakes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def expected(encoder: AudioEncoder, wave: np.ndarray) -> np.ndarray:
 
 
 def check(index: Index, model: Path) -> None:
-    """Every row is what the model says of the file that it names, and every file has a row."""
+    """Every row is the model's vector of the file that it names, and every file has a row."""
     encoder = load(model)
     assert len(index) == index.rows.num_rows == len(index.vectors)
     assert not list(index.folder.glob("adding-*")) and not list(index.folder.glob(".*"))
@@ -46,7 +46,7 @@ def check(index: Index, model: Path) -> None:
     assert sorted(index.sound(row).path for row in range(len(index))) == there
 
 
-def test_rows_are_what_the_model_says(index: Index, model: Path) -> None:
+def test_rows_equal_the_models_vectors(index: Index, model: Path) -> None:
     check(index, model)
     assert index.vectors.dtype == np.float16 and isinstance(index.vectors, np.memmap)
     assert index.model == (index.model.__class__)(str(model), load(model).digest)
@@ -54,7 +54,7 @@ def test_rows_are_what_the_model_says(index: Index, model: Path) -> None:
     assert np.load(index.folder / "vectors-000001.npy").shape == index.vectors.shape
 
 
-def test_a_second_call_embeds_only_what_is_new_or_changed(
+def test_a_second_call_embeds_only_new_or_changed_files(
     index: Index, model: Path, sounds: Path, run: Run, noise: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embedded: list[str] = []
@@ -69,9 +69,9 @@ def test_a_second_call_embeds_only_what_is_new_or_changed(
     noise(sounds / "a.wav", 11)
     (sounds / "b.flac").unlink()
     os.utime(sounds / "d.wav", ns=(1, 1))
-    said = run("index", sounds, "--out", index.folder)
+    output = run("index", sounds, "--out", index.folder)
     assert sorted(embedded) == ["a.wav", "e.wav"]
-    assert "2 file(s) added (1 of them changed), 1 dropped" in said
+    assert "2 file(s) added (1 of them changed), 1 dropped" in output
     check(Index.open(index.folder), model)
     embedded.clear()
     assert "0 file(s) added" in run("index", sounds, "--out", index.folder)
@@ -160,7 +160,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.slow
-def test_killed_at_any_write_nothing_is_lost_or_half_there(
+def test_killed_at_any_write_nothing_is_lost_or_incomplete(
     model: Path, sounds: Path, tmp_path: Path, run: Run, noise: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(adding, "CHUNK", 2)
@@ -186,7 +186,7 @@ def test_killed_at_any_write_nothing_is_lost_or_half_there(
         try:
             run("index", sounds, "--out", out)
         except Killed:
-            Index.open(out)  # whole, as it was or as it is to be
+            Index.open(out)  # complete, in the old state or the new one
             before, calls = len(Index.open(out)), -1000
             run("index", sounds, "--out", out)
             assert len(Index.open(out)) >= before
@@ -196,7 +196,7 @@ def test_killed_at_any_write_nothing_is_lost_or_half_there(
     assert last > 8
 
 
-def test_what_changes_while_it_is_read_is_left_for_the_next_call(
+def test_a_file_that_changes_while_read_is_left_for_the_next_call(
     index: Index, sounds: Path, model: Path, run: Run, noise: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noise(sounds / "e.wav", 10)
@@ -237,7 +237,7 @@ def test_another_model_or_setting_is_refused(index: Index, model: Path, sounds: 
         assert f"{index.folder}: made with" in line and line.count("\n") == 1
 
 
-def test_mistakes_take_a_line(model: Path, sounds: Path, tmp_path: Path, run: Run) -> None:
+def test_mistakes_are_one_line(model: Path, sounds: Path, tmp_path: Path, run: Run) -> None:
     (tmp_path / "empty").mkdir()
     out = tmp_path / "i"
     assert "nothing to index" in run("index", code=2)
@@ -254,7 +254,7 @@ def test_mistakes_take_a_line(model: Path, sounds: Path, tmp_path: Path, run: Ru
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"rows": 10**9}, "bytes, not"),
         ({"rows": 3}, "4 rows, and index.json states 3"),
@@ -265,11 +265,11 @@ def test_mistakes_take_a_line(model: Path, sounds: Path, tmp_path: Path, run: Ru
         ({"model": 3}, "model"),
     ],
 )
-def test_a_strangers_index_is_read_within_limits(index: Index, run: Run, changed: dict, said: str) -> None:
+def test_an_untrusted_index_is_read_within_limits(index: Index, run: Run, changed: dict, message: str) -> None:
     file = index.folder / layout.STATE
     file.write_text(json.dumps(json.loads(file.read_text()) | changed))
     line = run("search", index.folder, "0", code=2)
-    assert said in line and line.count("\n") == 1
+    assert message in line and line.count("\n") == 1
 
 
 def test_vectors_of_objects_are_refused(index: Index, run: Run) -> None:

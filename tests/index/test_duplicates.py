@@ -1,4 +1,4 @@
-"""Copies of a recording are found however they were made, other sounds are not; a test set that leaks is reported."""
+"""Copies of a recording are found however they were made, other sounds are not; leaks into a test set are reported."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_other_notes_and_takes_are_other_recordings() -> None:
     assert worst < 0.75 * same.SAME
 
 
-def test_correlation_is_what_numpy_says() -> None:
+def test_correlation_agrees_with_numpy() -> None:
     rng = np.random.default_rng(0)
     one, other = rng.standard_normal(40).astype(np.float32), rng.standard_normal(30).astype(np.float32)
     best = 0.0, 0
@@ -83,7 +83,7 @@ def test_silence_is_no_recording() -> None:
 
 @pytest.fixture
 def split(tmp_path: Path, noise: Write) -> Path:
-    """A set whose test part holds a file of its training part, byte by byte, and another one encoded anew."""
+    """A set whose test part holds a file of its training part, byte by byte, and a re-encoded copy of another."""
     folder = tmp_path / "set"
     folder.mkdir()
     for seed in range(4):
@@ -100,15 +100,15 @@ def test_a_leak_is_found_and_ends_with_1(split: Path, model: Path, tmp_path: Pat
     run("index", model, split / "list.csv", "--out", tmp_path / "i")
     # At a threshold of 1 the model proposes nothing: what no gain changes does.
     found = json.loads(run("duplicates", tmp_path / "i", "--threshold", "1", "--format", "json", code=1))
-    told = {(Path(one["path"]).name, Path(one["other_path"]).name): one for one in found}
-    assert set(told) == {("0.wav", "copy.wav"), ("2.wav", "again.wav"), ("1.wav", "anew.mp3")}
-    assert {names: one["same"] for names, one in told.items()} == {
+    pairs = {(Path(one["path"]).name, Path(one["other_path"]).name): one for one in found}
+    assert set(pairs) == {("0.wav", "copy.wav"), ("2.wav", "again.wav"), ("1.wav", "anew.mp3")}
+    assert {names: one["same"] for names, one in pairs.items()} == {
         ("0.wav", "copy.wav"): "bytes",
         ("2.wav", "again.wav"): "bytes",
         ("1.wav", "anew.mp3"): "waveform",
     }
-    assert (told["1.wav", "anew.mp3"]["part"], told["1.wav", "anew.mp3"]["other_part"]) == ("train", "test")
-    assert told["1.wav", "anew.mp3"]["correlation"] > same.SAME
+    assert (pairs["1.wav", "anew.mp3"]["part"], pairs["1.wav", "anew.mp3"]["other_part"]) == ("train", "test")
+    assert pairs["1.wav", "anew.mp3"]["correlation"] > same.SAME
     table = run("duplicates", tmp_path / "i", "--format", "csv", code=1)  # bytes do not need a threshold
     assert {row["other_path"].rsplit("/")[-1] for row in csv.DictReader(io.StringIO(table))} >= {
         "copy.wav",
@@ -116,7 +116,7 @@ def test_a_leak_is_found_and_ends_with_1(split: Path, model: Path, tmp_path: Pat
     }
 
 
-def test_without_parts_or_across_none_it_is_no_leak(split: Path, model: Path, tmp_path: Path, run: Run) -> None:
+def test_without_parts_or_across_one_part_there_is_no_leak(split: Path, model: Path, tmp_path: Path, run: Run) -> None:
     run("index", model, split, "--out", tmp_path / "i")
     assert "copy.wav" in run("duplicates", tmp_path / "i")
     assert "no column 'part'" in run("duplicates", tmp_path / "i", "--across", "part", code=2)
@@ -139,11 +139,11 @@ def test_moments_that_two_recordings_share(model: Path, tmp_path: Path, run: Run
     assert (found["row"], found["other"], found["later"]) == (1, 3, 0.0)
 
 
-def test_what_can_not_be_read_is_named(index: Index, sounds: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unreadable_files_are_named(index: Index, sounds: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (sounds / "d.wav").unlink()
     assert main(["duplicates", str(index.folder), "--format", "json"]) == 0
-    said = capsys.readouterr()
-    assert json.loads(said.out) == []
-    named, counted, *_ = said.err.splitlines()
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == []
+    named, counted, *_ = captured.err.splitlines()
     assert named.startswith(f"skipped {sounds / 'd.wav'}: ")
     assert counted == "1 skipped in all, compared by their bytes alone"

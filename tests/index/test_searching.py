@@ -1,4 +1,4 @@
-"""What is found is what a plain product finds; what a user asks for is what is printed; databases hold the same."""
+"""Results equal those of a plain product; output has the requested format; databases hold the same rows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def cloud() -> np.ndarray:
 
 
 @pytest.mark.parametrize("subset", [False, True])
-def test_nearest_is_what_sorting_all_gives(cloud: np.ndarray, subset: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nearest_agrees_with_a_full_sort(cloud: np.ndarray, subset: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nearest, "BLOCK", 64)
     queries = np.random.default_rng(1).standard_normal((5, 16))
     rows = np.arange(3, 1000, 7) if subset else np.arange(1000)
@@ -55,9 +55,7 @@ def test_equal_rows_come_in_order_and_a_group_keeps_apart() -> None:
 
 
 @pytest.mark.parametrize("least", [-1.0, 0.5, 1.1])
-def test_neighbours_are_what_sorting_all_gives(
-    cloud: np.ndarray, least: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_neighbours_agree_with_a_full_sort(cloud: np.ndarray, least: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aasp.index.neighbours.BLOCK", 64)
     groups = np.random.default_rng(1).integers(0, 300, len(cloud))
     found, cosines = neighbours(cloud, 8, least, groups)
@@ -70,7 +68,7 @@ def test_neighbours_are_what_sorting_all_gives(
 
 
 @pytest.mark.parametrize(
-    ("query", "count", "rows", "said"),
+    ("query", "count", "rows", "message"),
     [
         (np.ones(15), 1, None, "vectors of 16"),
         (np.zeros(16), 1, None, "no direction"),
@@ -79,12 +77,12 @@ def test_neighbours_are_what_sorting_all_gives(
         (np.ones(16), 1, np.array([1000]), "from 0 to 999"),
     ],
 )
-def test_a_wrong_query_takes_a_line(cloud: np.ndarray, query: np.ndarray, count: int, rows, said: str) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(AaspError, match=said):
+def test_a_wrong_query_is_one_line(cloud: np.ndarray, query: np.ndarray, count: int, rows, message: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(AaspError, match=message):
         nearest.nearest(cloud, query, count, rows)
 
 
-def test_rocchio_weighs_as_the_book_has_it() -> None:
+def test_rocchio_weights_follow_the_textbook() -> None:
     one, two, three = np.eye(3, dtype=np.float32)
     moved = rocchio(one, np.stack([two, 2 * three]), three[None])
     plain = np.array([1, 0.75 / 2, 0.75 / 2 - 0.15])
@@ -118,7 +116,7 @@ def test_a_file_finds_itself_and_examples_are_left_out(index: Index, sounds: Pat
     assert [one["row"] for one in found] == [row for row in index.search(moved, 4)[0][0] if row not in (0, 3)]
 
 
-def test_moments_of_what_is_found(index: Index, sounds: Path, tmp_path: Path, run: Run, noise: Write) -> None:
+def test_moments_of_the_results(index: Index, sounds: Path, tmp_path: Path, run: Run, noise: Write) -> None:
     noise(tmp_path / "query.wav", 3, 0.4)  # the first 0.4 s of d.wav, which is of the same seed
     words = [tmp_path / "query.wav", "--frames", "--within", "d.wav"]
     found = printed(run("search", index.folder, *words, "--format", "json"), "json")
@@ -130,8 +128,8 @@ def test_moments_of_what_is_found(index: Index, sounds: Path, tmp_path: Path, ru
     assert "results of 3 recordings" in line and "--within" in line
 
 
-def test_mistakes_take_a_line(index: Index, model: Path, sounds: Path, tmp_path: Path, run: Run) -> None:
-    for words, said in [
+def test_mistakes_are_one_line(index: Index, model: Path, sounds: Path, tmp_path: Path, run: Run) -> None:
+    for words, message in [
         (["9"], "no row 9; there are 4"),
         (["gone.wav"], "no such file: gone.wav"),
         ([sounds], "a folder where a sound file was meant"),
@@ -140,7 +138,7 @@ def test_mistakes_take_a_line(index: Index, model: Path, sounds: Path, tmp_path:
         ([model / "config.json"], "config.json"),
     ]:
         line = run("search", index.folder, *words, code=2)
-        assert said in line and line.count("\n") == 1
+        assert message in line and line.count("\n") == 1
     assert "no such folder; make one" in run("search", tmp_path / "none", "0", code=2)
     assert "no index; make one" in run("search", sounds, "0", code=2)
     with torch.no_grad():
@@ -155,7 +153,7 @@ def test_mistakes_take_a_line(index: Index, model: Path, sounds: Path, tmp_path:
     assert "there is another now" in run("search", tmp_path / "moved", sounds / "d.wav", code=2)
 
 
-def test_only_sound_files_below_the_root_are_given_away(index: Index, sounds: Path, tmp_path: Path) -> None:
+def test_only_sound_files_below_the_root_are_served(index: Index, sounds: Path, tmp_path: Path) -> None:
     shutil.move(sounds, tmp_path / "elsewhere")
     moved = Index.open(index.folder, tmp_path / "elsewhere")
     assert moved.sound(3, inside=True).path == str(tmp_path / "elsewhere/deep/c.ogg")

@@ -1,4 +1,4 @@
-"""A small model, and sounds that any model tells apart: the miniature tasks of all three suites."""
+"""A small model, and sounds that any model separates: the miniature tasks of all three suites."""
 
 from __future__ import annotations
 

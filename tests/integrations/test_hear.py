@@ -30,7 +30,7 @@ def noise(clips: int, seconds: float, rate: int = RATE) -> torch.Tensor:
     return torch.rand(clips, int(seconds * rate), generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
-def test_what_the_validator_asks_of_a_model(model: hear.HearModel) -> None:
+def test_attributes_that_the_validator_requires(model: hear.HearModel) -> None:
     assert isinstance(model, torch.nn.Module)
     assert model.sample_rate == 16_000
     for size in (model.sample_rate, model.scene_embedding_size, model.timestamp_embedding_size):
@@ -88,7 +88,7 @@ def test_a_model_cast_to_half_precision_still_answers_in_float32(folder: Path) -
 
 
 @pytest.mark.parametrize(("rate", "given"), [(8_000, 16_000), (22_050, 22_050), (32_000, 44_100), (48_000, 48_000)])
-def test_a_model_of_another_rate_hears_what_hear_has(rate: int, given: int) -> None:
+def test_a_model_of_another_rate_takes_one_of_hears_rates(rate: int, given: int) -> None:
     front = LogMelConfig(rate=rate, high_hz=3_900.0, fft=4096)
     model = hear.HearModel(AudioEncoder(AudioEncoderConfig(front, ConvConfig(), EncoderConfig(24, 1, 3))).eval())
     assert model.sample_rate == given
@@ -123,7 +123,7 @@ def test_the_model_may_be_named_by_the_environment(folder: Path, monkeypatch: py
     assert hear.load_model().scene_embedding_size == 24
 
 
-def test_bad_input_is_told_in_one_line(model: hear.HearModel, tmp_path: Path) -> None:
+def test_bad_input_is_one_line(model: hear.HearModel, tmp_path: Path) -> None:
     with pytest.raises(AaspError, match="no such directory"):
         hear.load_model(tmp_path / "nowhere")
     with pytest.raises(AaspError, match=r"give wave\[None\]"):
@@ -135,7 +135,7 @@ def test_bad_input_is_told_in_one_line(model: hear.HearModel, tmp_path: Path) ->
 
 
 def test_its_own_validator_passes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The package insists on TensorFlow to ask whether a model is one of its modules."""
+    """The package imports TensorFlow only to check whether a model is one of its modules."""
     tensorflow = types.ModuleType("tensorflow")
     tensorflow.Module = type("Module", (), {})  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "tensorflow", tensorflow)

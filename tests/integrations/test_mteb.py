@@ -85,7 +85,7 @@ def test_clips_that_are_files_still(encoder: AudioEncoder, tmp_path: Path) -> No
 
 
 def test_a_decoder_object_of_datasets(encoder: AudioEncoder) -> None:
-    """With torchcodec a clip is an object that is asked for its array as a dictionary is."""
+    """With torchcodec a clip is an object indexed for its array as a dictionary is."""
 
     class Decoder:
         def __getitem__(self, name: str) -> Any:
@@ -107,7 +107,7 @@ def test_similarity_is_the_cosine(encoder: AudioEncoder) -> None:
 
 
 @pytest.mark.parametrize(
-    ("item", "told"),
+    ("item", "message"),
     [
         (clip(tone(300, 0.01)), r"birds: clip 1: too short: 10 ms, under one analysis window of 25 ms; leave"),
         (clip(np.full(RATE, np.nan, np.float32)), "birds: clip 1: NaN or infinite samples; repair"),
@@ -125,9 +125,9 @@ def test_similarity_is_the_cosine(encoder: AudioEncoder) -> None:
         ({"path": "a.wav", "bytes": b"no sound"}, "a.wav: "),
     ],
 )
-def test_a_clip_that_cannot_be_used_is_named(encoder: AudioEncoder, item: Any, told: str) -> None:
+def test_a_clip_that_cannot_be_used_is_named(encoder: AudioEncoder, item: Any, message: str) -> None:
     task = types.SimpleNamespace(name="birds")
-    with pytest.raises(AaspError, match=told) as error:
+    with pytest.raises(AaspError, match=message) as error:
         AaspEncoder(encoder).encode(loader([clip(tone(300, 1.0)), item], batch=1), task_metadata=task)
     assert "\n" not in str(error.value)
 

@@ -1,4 +1,4 @@
-"""X-ARES: what its checker asks, its own classes where they are installed, and a miniature of its tasks."""
+"""X-ARES: what its checker requires, its own classes where they are installed, and a miniature of its tasks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from aasp.model.audio_encoder import AudioEncoder
 from tones import RATE
 
 
-def test_what_the_checker_asks(folder: Path) -> None:
+def test_attributes_that_the_checker_requires(folder: Path) -> None:
     encoder = AaspEncoder(folder)
     assert isinstance(encoder, nn.Module) and type(encoder).__name__.endswith("Encoder")
     assert (encoder.sampling_rate, encoder.output_dim, encoder.hop_size_in_ms) == (16_000, 8 * 24, 160.0)
@@ -53,14 +53,14 @@ def test_vectors_over_time_are_the_models_own(encoder: AudioEncoder) -> None:
 
 
 def test_vectors_stand_for_the_hop_that_is_stated(encoder: AudioEncoder) -> None:
-    """Its tasks place labels by `hop_size_in_ms`: ten seconds, and ten minutes, have as many vectors as that says."""
+    """Its tasks place labels by `hop_size_in_ms`: ten seconds, and ten minutes, have as many vectors as it implies."""
     ours = AaspEncoder(encoder)
     for seconds in (1.0, 10.0, 60.0):
         vectors = ours(torch.zeros(1, round(seconds * RATE))).shape[1]
         assert abs(vectors - 1000 * seconds / ours.hop_size_in_ms) <= 1
 
 
-def test_bad_input_is_told_in_one_line(encoder: AudioEncoder, tmp_path: Path) -> None:
+def test_bad_input_is_one_line(encoder: AudioEncoder, tmp_path: Path) -> None:
     with pytest.raises(AaspError, match="no such directory"):
         AaspEncoder(tmp_path / "nowhere")
     with pytest.raises(AaspError, match="shorter than one analysis window"):
@@ -96,7 +96,7 @@ def test_its_own_task_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The package insists on torchaudio, whose wheels do not load beside a torch for processors alone: it decodes with
-    `torchaudio.load` and resamples with `torchaudio.functional.resample`; both are soundfile's business here."""
+    `torchaudio.load` and resamples with `torchaudio.functional.resample`; both are done by soundfile here."""
 
     def load(file: io.BytesIO) -> tuple[torch.Tensor, int]:
         samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
@@ -107,7 +107,7 @@ def test_its_own_task_runs(
         return wave
 
     torchaudio = types.ModuleType("torchaudio")
-    torchaudio.__spec__ = ModuleSpec("torchaudio", None)  # transformers asks for it
+    torchaudio.__spec__ = ModuleSpec("torchaudio", None)  # transformers needs it
     torchaudio.load = load  # type: ignore[attr-defined]
     torchaudio.functional = types.SimpleNamespace(resample=resample)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "torchaudio", torchaudio)

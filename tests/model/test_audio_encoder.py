@@ -1,4 +1,4 @@
-"""The model that people load: any length, padding that changes nothing, files that are whole or refused."""
+"""AudioEncoder: any length, padding that changes nothing, files that are complete or refused."""
 
 from __future__ import annotations
 

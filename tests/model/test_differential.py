@@ -1,4 +1,4 @@
-"""Differential attention against its equations, and what every attention must keep."""
+"""Differential attention against its equations, and what every attention must satisfy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def softmax(x: np.ndarray) -> np.ndarray:
 
 
 @torch.no_grad()
-def test_it_is_what_the_paper_says() -> None:
+def test_attention_is_that_of_the_paper() -> None:
     torch.manual_seed(0)
     module = DifferentialConfig(start=0.6).build(WIDTH, HEADS).double()
     module.scale.copy_(torch.rand(6) + 0.5)
@@ -46,7 +46,7 @@ def test_it_is_what_the_paper_says() -> None:
 
 
 @torch.no_grad()
-def test_it_begins_as_a_difference_and_no_padding_is_seen() -> None:
+def test_it_starts_as_a_difference_and_ignores_padding() -> None:
     torch.manual_seed(0)
     module, x = DifferentialConfig().build(WIDTH, HEADS), torch.randn(1, 5, WIDTH)
     valid = torch.tensor([[True, True, True, False, False]])
@@ -58,7 +58,7 @@ def test_it_begins_as_a_difference_and_no_padding_is_seen() -> None:
     assert half(x.bfloat16(), valid).dtype == torch.bfloat16
 
 
-def test_it_has_a_few_numbers_more_than_full_attention() -> None:
+def test_it_has_a_few_more_parameters_than_full_attention() -> None:
     """Four vectors of half a head and a scale of a head in each block: 12 x 384 of 86 M."""
     numbers = lambda module: sum(parameter.numel() for parameter in module.parameters())
     ours, full = (config.build(768, 6) for config in (DifferentialConfig(), FullAttentionConfig()))

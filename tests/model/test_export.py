@@ -189,7 +189,7 @@ def test_a_centred_front_end_is_exported() -> None:
 
 
 @pytest.mark.slow
-def test_a_compiler_sees_one_graph() -> None:
+def test_torch_compile_sees_one_graph() -> None:
     model = build("local").model
     with torch.no_grad():
         found = torch.compile(model, backend="eager", fullgraph=True)(noise(1, ONE))
@@ -197,7 +197,7 @@ def test_a_compiler_sees_one_graph() -> None:
 
 
 @pytest.mark.parametrize("stem", ["conv", pytest.param("local", marks=pytest.mark.slow)])
-def test_a_compiler_sees_one_graph_of_a_window_with_gradients(stem: str) -> None:
+def test_torch_compile_sees_one_graph_of_a_window_with_gradients(stem: str) -> None:
     model = build(stem).model
     mel, _ = model.frontend(noise(2, ONE))
     compiled = torch.compile(lambda x: model.encode(x)[-1][0], backend="aot_eager", fullgraph=True)
@@ -220,7 +220,7 @@ def test_a_compiled_model_gives_the_same(samples: int) -> None:
     torch.testing.assert_close(found.timestamps, model(noise(2, samples)).timestamps, rtol=0, atol=5e-6)
 
 
-def test_what_is_exported_does_not_look_at_samples_but_the_model_does() -> None:
+def test_samples_are_checked_by_the_model_and_not_by_its_export() -> None:
     model = build("conv")
     program = torch.export.export(model, (noise(1, ONE),), strict=False)
     loud = 1e4 * noise(1, ONE)

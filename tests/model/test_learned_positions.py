@@ -17,7 +17,7 @@ from aasp.stems.conv import ConvConfig
 LEARNED = EncoderConfig(width=24, depth=2, heads=3, learned=(6, 8), distilled=True)
 
 
-def test_documents_have_them_only_where_they_are() -> None:
+def test_documents_name_learned_positions_only_if_used() -> None:
     assert not {"learned", "distilled"} & set(to_dict(EncoderConfig()))
     document = to_dict(LEARNED)
     assert document["learned"] == [6, 8] and document["distilled"] is True
@@ -43,7 +43,7 @@ def test_tokens_get_the_positions_of_their_places() -> None:
 
 
 @torch.no_grad()
-def test_what_is_told_of_two_class_tokens_is_their_mean() -> None:
+def test_outputs_use_the_mean_of_two_class_tokens() -> None:
     encoder = Encoder(LEARNED).eval()
     tokens = torch.randn(2, 48, 24)
     output = encoder(tokens, Places((6, 8)), layers=True)

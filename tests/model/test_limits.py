@@ -30,7 +30,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "message"),
     [
         ("encoder.width", 10**9, "encoder: width is 1000000000; give a positive number and at most 16384"),
         ("encoder.depth", 10**9, "encoder: depth is 1000000000; give a positive number and at most 512"),
@@ -46,7 +46,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("encoder.width", "a" * 10**6, "encoder: width: 'aaa"),
     ],
 )
-def test_a_dimension_beyond_all_reason(model: Path, name: str, value: Any, told: str) -> None:
+def test_an_excessive_dimension_is_refused(model: Path, name: str, value: Any, message: str) -> None:
     file = model / "config.json"
     kept = file.read_text()
     document = json.loads(kept)
@@ -64,11 +64,11 @@ def test_a_dimension_beyond_all_reason(model: Path, name: str, value: Any, told:
     finally:
         tracemalloc.stop()
         file.write_text(kept)
-    assert str(caught.value).startswith(f"{file}: {told}") and len(str(caught.value)) < 1_000
+    assert str(caught.value).startswith(f"{file}: {message}") and len(str(caught.value)) < 1_000
 
 
 @pytest.mark.parametrize("changes", [{"width": 16_384, "heads": 1}, {"width": 8_192, "heads": 2}])
-def test_a_product_that_the_weights_do_not_fill(model: Path, changes: dict[str, int]) -> None:
+def test_sizes_that_the_weights_file_cannot_hold_are_refused(model: Path, changes: dict[str, int]) -> None:
     file = model / "config.json"
     kept = file.read_text()
     document = json.loads(kept)
@@ -81,7 +81,7 @@ def test_a_product_that_the_weights_do_not_fill(model: Path, changes: dict[str, 
         file.write_text(kept)
 
 
-def test_what_is_made_by_size_is_counted_before_it_is_made() -> None:
+def test_tensors_are_counted_before_they_are_allocated() -> None:
     with pytest.raises(AaspError, match=r"^too much$"), Within(100, "too much"):
         torch.empty(10**6, 10**6)
     with Within(100, "too much"):
@@ -90,7 +90,7 @@ def test_what_is_made_by_size_is_counted_before_it_is_made() -> None:
             torch.ones(1)
 
 
-def test_a_file_makes_no_module_import_what_it_names(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_cannot_cause_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
     lazy = ModuleType("lazy_module")
     lazy.__getattr__ = lambda name: pytest.fail("imported")  # type: ignore[method-assign]
     monkeypatch.setitem(sys.modules, "lazy_module", lazy)

@@ -1,4 +1,4 @@
-"""Constructors on the meta device: no memory, no value that is looked at, and the same module once it is filled."""
+"""Constructors on the meta device: no memory, no value is read, and the same module once it is filled."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_constructors_run_on_the_meta_device(name: str) -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("stem", STEMS)
 @pytest.mark.parametrize("way", ["to_empty", "assign"])
-def test_what_was_built_there_is_the_same_model_once_filled(stem: str, way: str) -> None:
+def test_a_model_built_on_meta_is_the_same_once_filled(stem: str, way: str) -> None:
     torch.manual_seed(0)
     model = audio_encoder(stem, drop_path=0.1).eval()
     with torch.device("meta"):
@@ -102,7 +102,7 @@ def test_what_was_built_there_is_the_same_model_once_filled(stem: str, way: str)
     assert torch.equal(empty(wave).timestamps, model(wave).timestamps)
 
 
-def test_constants_made_anew_stay_where_they_are() -> None:
+def test_recomputed_constants_stay_on_their_device() -> None:
     front = LogMel()
     kept = front.filterbank.clone()
     front.filterbank.zero_()

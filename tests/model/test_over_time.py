@@ -1,4 +1,4 @@
-"""Vectors over time: finer steps are the same model's of sound begun later; a stream says what the whole sound says."""
+"""Vectors over time: finer steps equal those of sound that starts later; a stream equals the whole sound."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def sound(seconds: float, clips: int = 1, rate: int = 16_000) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def test_the_hop_of_a_patch_is_what_the_model_always_gives() -> None:
+def test_without_a_hop_vectors_are_the_models_timestamps() -> None:
     encoder, wave, lengths = made(), sound(1.7, 2), torch.tensor([27_200, 9_000])
     whole, found = encoder(wave, lengths), encoder.over_time(wave, lengths)
     assert torch.equal(found.vectors, whole.timestamps) and torch.equal(found.valid, whole.valid)
@@ -43,7 +43,7 @@ def test_the_hop_of_a_patch_is_what_the_model_always_gives() -> None:
 
 @pytest.mark.parametrize("hop", [0.08, 0.04])
 @torch.inference_mode()
-def test_a_finer_step_is_the_patch_that_begins_there(hop: float) -> None:
+def test_a_finer_step_is_the_patch_starting_at_its_time(hop: float) -> None:
     encoder, wave = made(), sound(1.5)
     found = encoder.over_time(wave, hop=hop)
     frames = 1 + (wave.shape[1] - 400) // 160
@@ -57,7 +57,7 @@ def test_a_finer_step_is_the_patch_that_begins_there(hop: float) -> None:
 
 
 @torch.inference_mode()
-def test_padding_changes_no_finer_step_and_each_clip_has_its_own_number() -> None:
+def test_padding_changes_no_finer_step_and_each_clip_has_its_own_count() -> None:
     encoder, wave, lengths = made(), sound(1.2, 3), [19_200, 7_001, 400]
     found = encoder.over_time(wave, torch.tensor(lengths), hop=0.04)
     assert found.valid.sum(1).tolist() == [-(-(1 + (n - 400) // 160) // 4) for n in lengths]
@@ -69,7 +69,7 @@ def test_padding_changes_no_finer_step_and_each_clip_has_its_own_number() -> Non
         assert torch.equal(found.seconds[valid], alone.seconds)
 
 
-def test_the_cost_of_a_finer_hop_is_a_pass_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cost_of_a_finer_hop_is_one_pass_per_step(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder, passes = made(), []
     embed = encoder.embed
     monkeypatch.setattr(encoder, "embed", lambda *args, **named: passes.append(1) or embed(*args, **named))
@@ -80,7 +80,7 @@ def test_the_cost_of_a_finer_hop_is_a_pass_a_step(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("hop", [0.02, 0.05, 0.32, 0.0, -0.04, float("nan")])
-def test_another_hop_is_refused_with_those_there_are(hop: float) -> None:
+def test_another_hop_is_refused_with_the_valid_ones(hop: float) -> None:
     with pytest.raises(AaspError, match=r"hop is .* s; this model's time steps are 0.16, 0.08, 0.04 s"):
         made().over_time(sound(0.5), hop=hop)
 
@@ -104,7 +104,7 @@ FRONTS = {
 
 @pytest.mark.parametrize("front", FRONTS)
 @pytest.mark.parametrize("seconds", [0.03, 0.655, 0.82, 0.976, 3.21])
-def test_a_stream_says_what_the_whole_sound_says(front: str, seconds: float) -> None:
+def test_a_stream_equals_the_whole_sound(front: str, seconds: float) -> None:
     encoder = made(frontend=FRONTS[front])
     rate = FRONTS[front].rate
     wave = sound(seconds, 2, rate)
@@ -142,7 +142,7 @@ class Learned(FrontEnd):
         return found - found.mean(1, keepdim=True) if self.config.clipwise else found  # type: ignore[attr-defined]
 
 
-def test_so_it_is_with_a_front_end_that_is_learned() -> None:
+def test_a_stream_with_a_learned_front_end_equals_the_whole_sound() -> None:
     encoder, wave = made(frontend=LearnedConfig()), sound(2.0, 2)
     vectors, _ = run(encoder.stream(), wave, [0, *[1] * 5, 700, 0, 9_000])
     with torch.inference_mode():
@@ -153,7 +153,7 @@ def test_so_it_is_with_a_front_end_that_is_learned() -> None:
 
 
 @pytest.mark.parametrize("stem", [AaPEConfig(), AaPEConfig(taps=48)])
-def test_so_it_is_with_a_stem_that_looks_beyond_its_patch(stem: AaPEConfig) -> None:
+def test_a_stream_with_a_stem_of_wide_context_equals_the_whole_sound(stem: AaPEConfig) -> None:
     encoder, wave = made(stem=stem), sound(2.5)
     vectors, _ = run(encoder.stream(), wave, [1_600] * 20)
     with torch.inference_mode():
@@ -174,13 +174,13 @@ def test_shorter_windows_are_those_of_a_model_with_such_a_window() -> None:
 
 @pytest.mark.parametrize("front", FRONTS)
 @pytest.mark.parametrize("window", [None, 0.32])
-def test_the_latency_is_the_one_that_is_told(front: str, window: float | None) -> None:
+def test_the_latency_is_the_stated_one(front: str, window: float | None) -> None:
     encoder, rate = made(frontend=FRONTS[front]), FRONTS[front].rate
     wave, stream = sound(2.0, rate=rate), encoder.stream(window)
     chunk, waited = rate // 200, []  # 5 ms
     for begin in range(0, wave.shape[1], chunk):
-        told = stream(wave[:, begin : begin + chunk])
-        waited += [(begin + chunk) / rate - (second - 0.08) for second in told.seconds.tolist()]
+        given = stream(wave[:, begin : begin + chunk])
+        waited += [(begin + chunk) / rate - (second - 0.08) for second in given.seconds.tolist()]
     assert stream.latency - 0.005 <= max(waited) <= stream.latency + 0.006
     tail = 0.015 if front != "centred" else 0.025
     assert stream.latency == pytest.approx((window or 0.64) + tail, abs=0.012)
@@ -196,7 +196,7 @@ def test_memory_does_not_grow_with_the_sound() -> None:
     assert max(held) < 1.3 * 16_000
 
 
-def test_what_is_wrong_with_a_stream_is_said_in_a_line() -> None:
+def test_bad_input_of_a_stream_is_one_line() -> None:
     encoder = made()
     for window in (0.1, 0.8, 0.0, float("nan")):
         with pytest.raises(AaspError, match=r"stream: window is .* s; give 0.32 to 0.64 s"):

@@ -206,7 +206,7 @@ def test_a_cast_classifier_predicts_files(tmp_path: Path) -> None:
 
 
 @torch.no_grad()
-def test_a_model_without_memory_tells_shapes_and_can_be_filled() -> None:
+def test_a_meta_model_gives_shapes_and_can_be_filled() -> None:
     model = build("lowpass")
     with torch.device("meta"):
         empty = AudioEncoder(model.config).eval()
@@ -217,7 +217,7 @@ def test_a_model_without_memory_tells_shapes_and_can_be_filled() -> None:
     assert torch.equal(filled(*clips()).clip, build("lowpass")(*clips()).clip)
 
 
-def test_the_default_precision_of_torch_is_not_the_front_ends() -> None:
+def test_the_front_end_ignores_torchs_default_precision() -> None:
     expected: Callable[[], torch.Tensor] = lambda: build("lowpass").frontend.filterbank
     kept = expected(), build("lowpass").stem.smooth
     try:

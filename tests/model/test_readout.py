@@ -1,4 +1,4 @@
-"""A model's own vector: declared in its configuration, the same everywhere, absent from documents of before."""
+"""A model's own vector: declared in its configuration, the same everywhere, absent from older documents."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_parts_stand_side_by_side_each_as_pool_makes_it() -> None:
     torch.testing.assert_close(found.clip, expected, rtol=0, atol=0)
 
 
-def test_layers_are_returned_only_when_asked_for() -> None:
+def test_layers_are_returned_only_when_requested() -> None:
     with torch.no_grad():
         assert built(vector=("1:mean",))(*waves()).layers == []
 
@@ -110,13 +110,13 @@ def test_a_whitening_is_not_rounded_when_a_model_is_cast(cast: str) -> None:
         assert torch.equal(tensor.float(), before[name])
 
 
-def test_documents_of_models_without_one_are_what_they_were() -> None:
+def test_documents_of_models_without_a_vector_are_unchanged() -> None:
     assert not {"vector", "whitened"} & set(to_dict(built().config))
     assert set(to_dict(built(vector=("1:mean",)).config)) - set(to_dict(built().config)) == {"vector"}
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         (
             {"vector": ("0:flat", "4:mean")},
@@ -130,12 +130,12 @@ def test_documents_of_models_without_one_are_what_they_were() -> None:
         ({"whitened": -1}, "whitened is -1; give the dimensions that are left"),
     ],
 )
-def test_what_cannot_be_declared(settings: dict, told: str) -> None:
-    with pytest.raises(AaspError, match=told):
+def test_invalid_declarations_are_refused(settings: dict, message: str) -> None:
+    with pytest.raises(AaspError, match=message):
         built(**settings)
 
 
 @pytest.mark.parametrize("pooling", ["max", [(9, "mean")], [(0, "cls")]])
-def test_what_cannot_be_asked_for(pooling: object) -> None:
+def test_invalid_poolings_are_refused(pooling: object) -> None:
     with pytest.raises(AaspError, match=r"no such|the same for every clip"):
         built()(*waves(), pooling=pooling)

@@ -53,7 +53,7 @@ def test_deep_norm_begins_weaker_and_its_residual_is_stronger() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
         (dict(attention=RelativeConfig()), "attention=relative has no place for a class token; set class_token=false"),
         (dict(class_token=False, distilled=True), "distilled, a second class token, and no first one"),
@@ -62,13 +62,13 @@ def test_deep_norm_begins_weaker_and_its_residual_is_stronger() -> None:
         (dict(convolution=(0, 4)), "convolution"),
     ],
 )
-def test_what_makes_no_sense_is_told(fields: dict, told: str) -> None:
+def test_fields_that_make_no_sense_are_refused(fields: dict, message: str) -> None:
     with pytest.raises(AaspError) as error:
         EncoderConfig(24, 2, 3, **fields)
-    assert told in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
 
 
-def test_buckets_that_make_no_sense_are_told() -> None:
+def test_buckets_that_make_no_sense_are_refused() -> None:
     with pytest.raises(AaspError, match="buckets 6 and furthest 800; give a multiple of 4"):
         RelativeConfig(buckets=6)
     with pytest.raises(AaspError, match="buckets 320 and furthest 80; give"):

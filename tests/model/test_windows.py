@@ -55,7 +55,7 @@ def test_windows_lie_side_by_side_and_are_encoded_by_themselves(encoder: AudioEn
 
 @torch.no_grad()
 @pytest.mark.parametrize("pooling", ["cls", "flat+std"])
-def test_padding_never_changes_what_windows_say(pooling: str, encoder: AudioEncoder) -> None:
+def test_padding_never_changes_the_outputs_of_windows(pooling: str, encoder: AudioEncoder) -> None:
     samples = (4_000, 10_240, 16_500, 33_000)
     mel, frames = log_mels(encoder, *samples)
     subbands = encoder.stem.subbands
@@ -88,7 +88,7 @@ def test_every_window_loses_time_patches_and_padding_first(encoder: AudioEncoder
 
 @torch.no_grad()
 @pytest.mark.parametrize("taps", [16, 48])
-def test_a_stem_that_looks_beyond_its_patch_sees_what_it_does_without_patchout(taps: int) -> None:
+def test_patchout_does_not_change_what_a_stem_of_wide_context_sees(taps: int) -> None:
     torch.manual_seed(0)
     size = EncoderConfig(width=16, depth=1, heads=2)
     model = AudioEncoder(AudioEncoderConfig(stem=AaPEConfig(taps=taps, states=4), encoder=size, window_seconds=0.64))

@@ -80,7 +80,7 @@ def patches_of(name: str) -> int:
 
 
 def overlooked(name: str) -> dict[str, int]:
-    """Bytes that the hand's reckoning left out.
+    """Bytes that the calculation by hand left out.
 
     The frame loss keeps its error, fp32; the projector's GELU reads what a norm wrote, in fp32 and not in bf16; the
     Lambda Encoder's attention over eight tokens is not fused and keeps its shares, in bf16.
@@ -97,14 +97,14 @@ def overlooked(name: str) -> dict[str, int]:
 @pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("name", BY_HAND)
-def test_a_step_is_what_was_reckoned(name: str, part: str) -> None:
+def test_a_step_equals_the_figures_by_hand(name: str, part: str) -> None:
     by_hand = [BY_HAND[name][one] for one in (("teacher", "the rest") if "teacher" in part else (part,))]
     forward, backward, kept = (sum(values) for values in zip(*by_hand, strict=True))
     found = [cost(name).parts[path] for path in PARTS[part]]
     assert sum(one.forward for one in found) == forward
     assert sum(one.backward for one in found) == backward
     # Of AaPE the hand left out more that is small: bf16 copies of its maps' slices, the norms' statistics; and of the
-    # contrastive loss it said that it keeps its logits "about four times over": it is three and a few masks.
+    # contrastive loss it stated that it keeps its logits "about four times over": it is three and a few masks.
     within = 0.03 if part == "stem" or "rest" in part else 0.01
     if name != "plain_tiny" or "rest" not in part:  # 1 of 130 MB, and most of it the contrastive loss's
         left_out = overlooked(name).get("the rest" if "rest" in part else part, 0)
@@ -112,11 +112,11 @@ def test_a_step_is_what_was_reckoned(name: str, part: str) -> None:
 
 
 @pytest.mark.parametrize("name", BY_HAND)
-def test_memory_is_what_was_reckoned(name: str) -> None:
+def test_memory_equals_the_figures_by_hand(name: str) -> None:
     kept = sum(kept for _, _, kept in BY_HAND[name].values()) + sum(overlooked(name).values())
     assert cost(name).total.kept == pytest.approx(kept, rel=0.01)
     # The fullest moment is in the frame loss: beside what is kept there are, in fp32, the targets of all patches, those
-    # that are asked for, the predictions (and once more in bf16), the squared error, the student's output and the
+    # that are predicted, the predictions (and once more in bf16), the squared error, the student's output and the
     # log-mel.
     recipe, error = recipe_of(name), overlooked(name)["the rest"]
     tokens = recipe.data.batch * patches_of(name) * recipe.model.encoder.width
@@ -128,5 +128,5 @@ def test_memory_is_what_was_reckoned(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
-def test_parameters_are_what_was_reckoned(name: str) -> None:
+def test_parameters_equal_the_figures_by_hand(name: str) -> None:
     assert (cost(name).trained, cost(name).trained + cost(name).averaged) == PARAMETERS[name]

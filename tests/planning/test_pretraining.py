@@ -115,7 +115,7 @@ def test_memory_shrinks_with_a_gpus_share_of_clips() -> None:
 
 
 @pytest.mark.parametrize(
-    ("machines", "told"),
+    ("machines", "message"),
     [
         ({"gpus": 0}, "--gpus is 0; give a number of at least 1"),
         ({"utilisation": 0}, "--utilisation is 0; .* 0.4 is 40 %"),
@@ -128,20 +128,20 @@ def test_memory_shrinks_with_a_gpus_share_of_clips() -> None:
         ({"batch": 0}, "data.batch 0; give at least 1"),
     ],
 )
-def test_impossible_machines_are_refused(machines: dict[str, float], told: str) -> None:
-    with pytest.raises(AaspError, match=told):
+def test_impossible_machines_are_refused(machines: dict[str, float], message: str) -> None:
+    with pytest.raises(AaspError, match=message):
         planned(**machines)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    ("field", "told"),
+    ("field", "message"),
     [
         ("data.crop_seconds=0.01", "crop_seconds"),
         ("model.frontend.mels=100", "100 mel bins"),
         ("steps=0", "steps is 0"),
     ],
 )
-def test_impossible_recipes_are_refused(field: str, told: str) -> None:
+def test_impossible_recipes_are_refused(field: str, message: str) -> None:
     name, _, value = field.partition("=")
-    with pytest.raises(AaspError, match=told):
+    with pytest.raises(AaspError, match=message):
         pretraining_plan(with_fields(BASE, {name: value}), Machines(8, 0.4))

@@ -78,7 +78,7 @@ def test_torch_counts_the_same_flops(name: str, padded: bool) -> None:
     recipe = small(name)
     objective, cost = PretrainObjective(recipe), cost_of(name)
     shares = [1.0, *(0.6 if padded else 1.0 for _ in range(recipe.data.batch - 1))]
-    with sdpa_kernel(SDPBackend.MATH):  # of the fused kernel the counter knows nothing
+    with sdpa_kernel(SDPBackend.MATH):  # the counter does not count the fused kernel
         with FlopCounterMode(display=False) as forward:
             loss = objective(batch(recipe, *shares), False)["loss"]
         with FlopCounterMode(display=False) as backward:
@@ -147,7 +147,7 @@ def test_autograd_keeps_about_as_many_bytes(norm: str) -> None:
 
 
 @pytest.mark.slow
-def test_all_grows_with_the_clips_but_what_is_done_once_and_what_compares_them() -> None:
+def test_costs_grow_with_the_clips_but_for_shared_maps_and_comparisons() -> None:
     recipe = recipes.get("aasp_base")
     one, four = step_cost(recipe, 12).parts, step_cost(recipe, 48).parts
     other = {name for name in one if four[name].flops != 4 * one[name].flops}

@@ -1,4 +1,4 @@
-"""What a trace counts of modules that nobody wrote a line about: FLOPs, bytes, and whose they are."""
+"""What a trace counts in modules without cost code of their own: FLOPs, bytes, and their owners."""
 
 from __future__ import annotations
 
@@ -71,11 +71,11 @@ def layer(tokens: int) -> int:
     return 2 * B * tokens * (4 * D * D + 2 * 32 * D) + 2 * B * 2 * tokens * tokens * D
 
 
-def test_a_method_of_ones_own_is_costed_without_a_line_about_it() -> None:
+def test_a_user_defined_method_is_costed_without_extra_code() -> None:
     cost = objective_cost(Own, own_batch(), gpus=3)
-    told = {name: (part.forward, part.backward) for name, part in cost.parts.items()}
+    flops = {name: (part.forward, part.backward) for name, part in cost.parts.items()}
     embed, head, compared = 2 * B * N * 8 * D, 2 * B * D * D, 2 * B * 3 * B * D
-    assert told == {
+    assert flops == {
         "embed": (embed, embed),  # the wave needs no gradient
         "student": (layer(N // 2), 2 * layer(N // 2)),
         "teacher": (layer(N), 0),
@@ -89,14 +89,14 @@ def test_a_method_of_ones_own_is_costed_without_a_line_about_it() -> None:
     assert cost.averaged == sum(p.numel() for p in module.teacher.parameters())
 
 
-def test_a_step_that_looks_at_values_is_told_so_in_one_line() -> None:
+def test_a_step_that_reads_values_is_refused_in_one_line() -> None:
     class Looks(Own):
         def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
             return {"loss": self.embed(batch["wave"].unflatten(1, (-1, 8)))[batch["wave"][:, :N] > 0].sum()}
 
-    with pytest.raises(AaspError, match=r"^Looks can't be planned without data \(.*\); .* on the host") as told:
+    with pytest.raises(AaspError, match=r"^Looks can't be planned without data \(.*\); .* on the host") as error:
         objective_cost(Looks, own_batch())
-    assert "\n" not in str(told.value) and len(str(told.value)) < 300
+    assert "\n" not in str(error.value) and len(str(error.value)) < 300
 
 
 def test_a_mistake_in_a_step_is_not_hidden() -> None:
@@ -108,7 +108,7 @@ def test_a_mistake_in_a_step_is_not_hidden() -> None:
         objective_cost(Wrong, own_batch())
 
 
-def test_nothing_of_the_trace_is_left_behind() -> None:
+def test_tracing_leaves_the_global_state_unchanged() -> None:
     before, state = torch.is_autocast_enabled("cuda"), torch.get_rng_state()
     objective = on_meta(lambda: Own(lambda x: (x, 0)))
     traced(objective, {"head": objective.head}, lambda: objective(own_batch())["loss"])
@@ -198,6 +198,6 @@ def test_fourier_transforms_and_pointwise_operations_stand_apart() -> None:
     assert (cost.flops, cost.elementwise) == (0, 3 * 512 + 3 * round(2.5 * 512 * 9))
 
 
-def test_what_can_only_be_built_in_full_is_moved() -> None:
+def test_a_model_that_cannot_be_built_on_meta_is_moved_there() -> None:
     module = on_meta(lambda: Own(lambda x: (x, 0)))
     assert {p.device.type for p in module.parameters()} == {"meta"}

@@ -32,7 +32,7 @@ def test_a_code_is_the_nearest_centre() -> None:
     np.testing.assert_array_equal(book(x), distance.argmin(-1))
 
 
-def test_it_learns_by_moving_averages_and_unused_codes_begin_anew() -> None:
+def test_it_learns_by_moving_averages_and_unused_codes_restart() -> None:
     torch.manual_seed(0)
     book = Codebook(6, 3, 0.5)
     book.learn(clouds(40, 0), ALL, ALONE)
@@ -60,7 +60,7 @@ def test_it_learns_by_moving_averages_and_unused_codes_begin_anew() -> None:
 
 
 def test_two_processes_keep_one_codebook_that_has_seen_both_halves() -> None:
-    """Gathering is acted out: the second process's tensors are those of a run before."""
+    """Gathering is simulated: the second process's tensors are those of an earlier run."""
     whole, halves = clouds(40, 3), clouds(40, 3).chunk(2)
     books = [Codebook(5, 3, 0.9) for _ in range(3)]
     for book in books:
@@ -81,7 +81,7 @@ def test_two_processes_keep_one_codebook_that_has_seen_both_halves() -> None:
         torch.testing.assert_close(getattr(books[0], name), getattr(books[2], name))
 
 
-def test_code_loss_is_cross_entropy_over_what_counts() -> None:
+def test_code_loss_is_cross_entropy_over_valid_patches() -> None:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(2, 3, 4, 5, generator=generator)
     codes = torch.randint(5, (2, 3, 4), generator=generator)
@@ -111,7 +111,7 @@ def test_aasp_predicts_codes_beside_the_teachers_targets() -> None:
     assert not torch.equal(before, coded.codebook.centres)
 
 
-def test_patches_beyond_a_clips_end_teach_nothing() -> None:
+def test_patches_beyond_a_clips_end_are_not_learned_from() -> None:
     method = build("aasp_tiny", **KMEANS)
     seen: list[torch.Tensor] = []
     method.codebook.learn = lambda vectors, weights, gather: seen.append(weights)  # type: ignore[method-assign]
@@ -120,7 +120,7 @@ def test_patches_beyond_a_clips_end_teach_nothing() -> None:
     assert torch.equal(seen[0], clips.valid.flatten()) and codes.shape == clips.valid.shape
 
 
-def test_recipes_without_codes_are_what_they_were() -> None:
+def test_recipes_without_codes_are_unchanged() -> None:
     assert "codebook" not in to_dict(small("aasp_tiny", codebook="none"))["method"]
     assert to_dict(small("aasp_tiny", **KMEANS))["method"]["codebook"]["count"] == 12
     assert fingerprint(small("aasp_tiny", **KMEANS)) != fingerprint(small("aasp_tiny"))

@@ -1,4 +1,4 @@
-"""A front end that learns: by what is predicted from its frames, and never by what they are as a target."""
+"""A front end that learns: from predictions made from its frames, never from targets."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The seeded losses stay what they were: making the step faster must not make it another step.
 
-The expected losses were computed by the code as it stood before it was made fast (commit 7d7be88), in fp32, one thread.
-Kernels, processors and the order of sums differ by rounding, which seven steps of training do not blow up beyond 1e-4.
+The expected losses were computed by the code before it was made fast (commit 7d7be88), in fp32, one thread.
+Kernels, processors and the order of sums differ by rounding, which seven steps of training do not amplify beyond 1e-4.
 """
 
 from __future__ import annotations

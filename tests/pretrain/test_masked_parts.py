@@ -45,7 +45,7 @@ def patches_of(mel: Tensor) -> np.ndarray:
 # Losses
 
 
-def test_a_hidden_patch_is_told_from_the_others_of_its_view() -> None:
+def test_a_hidden_patch_is_contrasted_with_the_others_of_its_view() -> None:
     predicted, patches = COMPARED
     terms = []
     for b, v, i in np.argwhere(COUNTS.numpy()):
@@ -118,16 +118,16 @@ def test_a_window_sees_its_sixteen_places_and_a_shifted_one_half_of_four() -> No
 
 
 @torch.no_grad()
-def test_each_block_hears_a_mixture_of_layers_of_its_own() -> None:
+def test_each_block_has_its_own_weighted_sum_of_layers() -> None:
     torch.manual_seed(0)
     predictor = build_predictor(PredictorConfig("weighted", 2, 16, 2), 8, 8, layers=3)
     layers, visible, hidden = torch.randn(1, 5, 3, 8), torch.arange(4)[None], torch.arange(4, 12)[None]
     answer = predictor(layers, visible, hidden, (4, 3))
     assert (predictor(layers.roll(1, 2), visible, hidden, (4, 3)) - answer).abs().max() > 1e-3
-    predictor.layer_weights.copy_(torch.eye(3)[[0, 2]])  # the first block hears layer 0, the second layer 2
-    heard = predictor(layers, visible, hidden, (4, 3))
+    predictor.layer_weights.copy_(torch.eye(3)[[0, 2]])  # the first block gets layer 0, the second layer 2
+    answers = predictor(layers, visible, hidden, (4, 3))
     layers[:, :, 1] = 9.0
-    torch.testing.assert_close(predictor(layers, visible, hidden, (4, 3)), heard)
+    torch.testing.assert_close(predictor(layers, visible, hidden, (4, 3)), answers)
     with pytest.raises(AaspError, match="form weighted mixes the encoder's layers, which this method does not give"):
         build("aasp_tiny", **{"predictor.form": "weighted"})
 

@@ -60,7 +60,7 @@ def distiller() -> Method:
     return method
 
 
-def test_codes_tell_the_teacher_s_tokens() -> None:
+def test_codes_predict_the_teachers_tokens() -> None:
     method, data = distiller(), batch(16_000, 16_000, 12_000)
     method.train()(data)  # the codebook begins
     clips = to_logmel(method.teacher, data)
@@ -74,9 +74,9 @@ def test_codes_tell_the_teacher_s_tokens() -> None:
         x = method.enter(torch.tensor(directions[codes])) + sincos_positions((7, 8), 32)
         for each in method.estimator:
             x, _ = each(x, clips.valid)
-        told, target = method.head(x).numpy(), encode_all(method.teacher, clips).last[:, 1:].numpy()
+        predicted, target = method.head(x).numpy(), encode_all(method.teacher, clips).last[:, 1:].numpy()
     there = clips.valid.numpy()
-    cosine = (unit(told) * unit(target)).sum(-1)[there]
+    cosine = (unit(predicted) * unit(target)).sum(-1)[there]
     distance = ((vectors.numpy() - directions[codes]) ** 2).sum(-1)[there]
     assert float(out["losses"]["distillation"]) == pytest.approx(1 - cosine.mean(), rel=1e-4)
     assert float(out["losses"]["commitment"]) == pytest.approx(distance.mean(), rel=1e-3)
@@ -124,7 +124,7 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OTHERS)
-def test_a_run_goes_on_exactly_and_its_model_loads(name: str, sounds: Path, tmp_path: Path) -> None:
+def test_a_run_resumes_exactly_and_its_model_loads(name: str, sounds: Path, tmp_path: Path) -> None:
     whole = run(name, sounds, tmp_path / "whole")
     half = next(path for path in sorted((tmp_path / "whole" / "checkpoints").iterdir()) if "2" in path.name)
     again = run(name, sounds, tmp_path / "again", "--resume", str(half))
@@ -136,7 +136,7 @@ def test_a_run_goes_on_exactly_and_its_model_loads(name: str, sounds: Path, tmp_
 
 
 @pytest.mark.slow
-def test_beats_tokenizer_and_next_iteration_go_on_exactly(sounds: Path, tmp_path: Path) -> None:
+def test_beats_tokenizer_and_next_iteration_resume_exactly(sounds: Path, tmp_path: Path) -> None:
     """What `--from` brought is in the checkpoint: the tokenizer's teacher, and the labels of the next iteration."""
     run("beats_tiny", sounds, tmp_path / "first")
     start = tmp_path / "first"
@@ -171,8 +171,8 @@ def test_beats_goes_from_iteration_to_iteration(sounds: Path, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_sslam_goes_on_from_eat(sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sslam_starts_from_eat(sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run("data2vec_tiny", sounds, tmp_path / "eat", method="eat")
     run("sslam_tiny", sounds, tmp_path / "sslam", "--from", str(tmp_path / "eat"))
-    told = capsys.readouterr().out
-    assert "a run's" in told and "  new:" not in told and "did not fit" not in told
+    output = capsys.readouterr().out
+    assert "a run's" in output and "  new:" not in output and "did not fit" not in output

@@ -40,7 +40,7 @@ def step(method: Method, clips: Clips, data: dict[str, Tensor]) -> tuple[dict, M
 # Steps
 
 
-def test_what_is_reconstructed_are_the_hidden_patches() -> None:
+def test_hidden_patches_are_reconstructed() -> None:
     for name in ("audio_mae_tiny", "mae_ast_tiny", "ssast_tiny"):
         method, data = build(name).eval(), batch(16_000, 16_000, 12_000)
         clips = to_logmel(method.student, data)
@@ -49,20 +49,20 @@ def test_what_is_reconstructed_are_the_hidden_patches() -> None:
             if name == "ssast_tiny":
                 x = encode_masked(method.student, clips, masks, method.mask_token)[:, 1:]
                 x = torch.stack([x[b][masks.hidden[b, 0]] for b in range(3)])[:, None]
-                told = [method.heads[kind](x) for kind in ("generative", "discriminative")]
+                predicted = [method.heads[kind](x) for kind in ("generative", "discriminative")]
             else:
                 x = encode_visible(method.student, clips, masks.visible, masks.visible_valid)
-                told = list(method.predictor.hidden(x, masks, clips).split(256, dim=-1))
+                predicted = list(method.predictor.hidden(x, masks, clips).split(256, dim=-1))
         patches = patches_of(clips.mel)
         if name == "audio_mae_tiny":
             patches = (patches - patches.mean(-1, keepdims=True)) / np.sqrt(patches.var(-1, keepdims=True) + 1e-6)
         target = np.stack([patches[b][masks.hidden[b]] for b in range(3)])
-        errors = ((told[0].numpy() - target) ** 2).mean(-1)[masks.hidden_valid.numpy()]
+        errors = ((predicted[0].numpy() - target) ** 2).mean(-1)[masks.hidden_valid.numpy()]
         assert float(out["losses"]["generative"]) == pytest.approx(errors.mean(), rel=1e-3), name
         if name == "audio_mae_tiny":
-            assert out["loss"] == out["losses"]["generative"] and len(told) == 1
+            assert out["loss"] == out["losses"]["generative"] and len(predicted) == 1
             continue
-        contrast = discriminative_loss(told[1], torch.tensor(target).float(), masks.hidden_valid)
+        contrast = discriminative_loss(predicted[1], torch.tensor(target).float(), masks.hidden_valid)
         torch.testing.assert_close(out["losses"]["discriminative"], contrast, rtol=1e-3, atol=1e-3)
         torch.testing.assert_close(out["loss"], 10 * out["losses"]["generative"] + out["losses"]["discriminative"])
 
@@ -114,7 +114,7 @@ def test_matpac_schedules_are_the_published_ones() -> None:
 
 
 @torch.no_grad()
-def test_sslam_asks_of_a_mixture_what_its_sources_were() -> None:
+def test_sslam_predicts_the_sources_of_a_mixture() -> None:
     method, data = build("sslam_tiny").eval(), batch(16_000, 16_000)
     mel = to_logmel(method.student, data).mel  # of two clips each is the other's partner
     torch.manual_seed(5)
@@ -149,7 +149,7 @@ def test_sslam_needs_a_partner_for_each_clip() -> None:
 
 
 @torch.no_grad()
-def test_data2vec_predicts_the_last_layers_that_it_is_told_to() -> None:
+def test_data2vec_predicts_the_configured_number_of_last_layers() -> None:
     method, data = build("data2vec_tiny").eval(), batch(16_000, 16_000)  # the last of two
     clips = to_logmel(method.student, data)
     out, masks = step(method, clips, data)
@@ -173,12 +173,12 @@ def test_beats_predicts_the_labels_of_hidden_patches() -> None:
     x = encode_visible(method.student, clips, masks.visible, masks.visible_valid)
     probability = softmax(method.predictor.hidden(x, masks, clips).double().numpy())
     labels = method.tokenizer(clips, method.student.stem).numpy()
-    asked = np.argwhere(masks.hidden_valid.numpy())
-    told = [(probability[b, v, i], labels[b, masks.hidden[b, v, i]]) for b, v, i in asked]
-    assert float(out["loss"]) == pytest.approx(-np.mean([np.log(p[label]) for p, label in told]), rel=1e-4)
-    right = np.mean([p.argmax() == label for p, label in told])
+    positions = np.argwhere(masks.hidden_valid.numpy())
+    predicted = [(probability[b, v, i], labels[b, masks.hidden[b, v, i]]) for b, v, i in positions]
+    assert float(out["loss"]) == pytest.approx(-np.mean([np.log(p[label]) for p, label in predicted]), rel=1e-4)
+    right = np.mean([p.argmax() == label for p, label in predicted])
     assert float(out["diagnostics"]["accuracy"]) == pytest.approx(right, abs=1e-6)
-    assert int(out["diagnostics"]["labels_used"]) == len({int(label) for _, label in told})
+    assert int(out["diagnostics"]["labels_used"]) == len({int(label) for _, label in predicted})
 
 
 # What is published of them
@@ -203,7 +203,7 @@ def block(width: int, hidden: int | None = None) -> int:
 
 @pytest.mark.parametrize("name", BASE)
 def test_a_base_has_the_published_shape(name: str) -> None:
-    """Tokens, hidden and visible ones, and millions of parameters of the encoder, where the paper tells them."""
+    """Tokens, hidden and visible ones, and millions of parameters of the encoder, where the paper states them."""
     tokens, hidden, encoder = {
         "eat_base": (512, 410, 86), "asda_base": (512, 410, 86),
         "data2vec_base": (512, 410, 86), "sslam_base": (512, 410, 86), "eat_large": (512, 384, 303),
@@ -226,7 +226,7 @@ def test_a_base_has_the_published_shape(name: str) -> None:
 
 
 def test_decoders_and_heads_are_as_large_as_published() -> None:
-    """Reckoned layer by layer from the published sizes; EAT-Large's 309 M and BEATs' 90 M are told."""
+    """Computed layer by layer from the published sizes; EAT-Large's 309 M and BEATs' 90 M are published."""
     made = {name: on_meta(name) for name in BASE}
     mae = lambda depth, width, outputs: (  # MAE's decoder: entry, mask token, blocks, norm, head
         768 * width + width + width + depth * block(width) + 2 * width + outputs * (width + 1)
@@ -236,7 +236,7 @@ def test_decoders_and_heads_are_as_large_as_published() -> None:
     for name, count in decoders.items():
         assert numbers(made[name].predictor) == count, name
     assert trained(made["eat_large"]) == pytest.approx(309, rel=0.01)
-    positions = 768 * (768 // 16) * 128 + 768  # the convolution of positions that ours lacks
+    positions = 768 * (768 // 16) * 128 + 768  # the convolution of positions that ours does not have
     assert (numbers(made["beats_base"].student) + positions) / 1e6 == pytest.approx(90, rel=0.01)
     head = 768 * 2048 + 2048 + 2048 * 2049 + 256 * 2049 + 2048 * 256
     assert numbers(made["matpac_base"].head) == head == numbers(made["matpac_base"].teacher_head)
@@ -244,13 +244,13 @@ def test_decoders_and_heads_are_as_large_as_published() -> None:
 
 
 def test_rates_and_weights_are_the_published_ones() -> None:
-    told = {
+    published = {
         "audio_mae_base": (4e-4, 512), "maskspec_base": (2e-3, 512), "mae_ast_base": (1e-4, 52),
         "ssast_base": (1e-4, 24), "beats_base": (5e-4, 560), "beats_tokenizer_base": (5e-5, 140),
         "m2d_base": (2.4e-3, 2048), "atst_clip_base": (1.2e-3, 1536),
         "matpac_base": (3e-4, 2048), "sslam_base": (5e-5, 48), "data2vec_base": (1e-3, 256), "eat_large": (4e-4, 48),
     }  # fmt: skip
-    assert {name: (recipes.get(name).optimizer.lr, recipes.get(name).data.batch) for name in told} == told
+    assert {name: (recipes.get(name).optimizer.lr, recipes.get(name).data.batch) for name in published} == published
     weights = {name: recipes.get(name).method.losses for name in ("sslam_base", "data2vec_base", "eat_large")}
     sums = {"sslam_base": 12 * 8, "data2vec_base": 0.01 * 16 * 16, "eat_large": 12 * 16}
     assert {name: losses.utterance for name, losses in weights.items()} == pytest.approx(sums)

@@ -97,7 +97,7 @@ def numbers(module: nn.Module) -> int:
 
 
 @pytest.mark.parametrize("name", SMALL | OTHERS)
-def test_all_that_is_trained_gets_a_gradient_and_a_teacher_none(name: str) -> None:
+def test_trained_parameters_get_gradients_and_teachers_do_not(name: str) -> None:
     method = build(name)
     method(batch(20_000, 20_000, 20_000))["loss"].backward()
     for parameter_name, parameter in method.named_parameters():
@@ -157,7 +157,7 @@ def test_the_loss_of_a_toy_falls_and_a_teacher_follows(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["eat_tiny", "m2d_tiny"])
-def test_health_is_told_and_collapse_is_seen(name: str) -> None:
+def test_health_is_logged_and_collapse_is_detected(name: str) -> None:
     method = build(name)
     out = method(batch(16_000, 16_000, 16_000))
     out["loss"].backward()
@@ -255,7 +255,7 @@ def test_m2d_is_as_large_as_published() -> None:
 
 
 @torch.no_grad()
-def test_m2d_s_target_network_sees_only_what_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_m2ds_target_network_sees_only_hidden_patches(monkeypatch: pytest.MonkeyPatch) -> None:
     method, data = build("m2d_tiny").eval(), batch(16_000, 16_000, 16_000)
     clips = to_logmel(method.student, data)
     torch.manual_seed(5)
@@ -305,7 +305,7 @@ def test_m2d_refuses_to_predict_a_part() -> None:
 
 
 def test_a_recipe_of_before_has_the_fingerprint_that_it_had() -> None:
-    """A recipe.json, and its fingerprint, by the code as it stood before there were methods (commit 552322a)."""
+    """A recipe.json, and its fingerprint, by the code before there were methods (commit 552322a)."""
     before = json.loads((Path(__file__).parent / "recorded" / "recipe_before_methods.json").read_text())
     changes = {"masking.views": "2", "teacher.frame": "patches", "predictor.depth": "1", "losses.projector": "64,32"}
     recipe = with_fields(plain_tiny(), {**changes, "model.stem": "conv"})
@@ -318,7 +318,7 @@ def test_a_recipe_of_before_has_the_fingerprint_that_it_had() -> None:
 
 
 @pytest.mark.parametrize("name", SMALL | OTHERS)
-def test_a_recipe_s_document_tells_all_of_it(name: str) -> None:
+def test_a_recipes_document_holds_every_field(name: str) -> None:
     document = to_dict(small(name))
     assert beside(document)["method"] == document["method"]["kind"]
     own = [field for field in document["method"] if field != "kind"]
@@ -338,7 +338,7 @@ def test_a_method_s_fields_are_set_with_and_without_its_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "settings", "told"),
+    ("recipe", "settings", "message"),
     [
         ("aasp_tiny", {"maskin.views": "2"}, "--set maskin.views: unknown field 'maskin'; did you mean 'masking'?"),
         ("aasp_tiny", {"optimzer.lr": "2"}, "--set optimzer.lr: unknown field 'optimzer'; did you mean 'optimizer'?"),
@@ -354,10 +354,10 @@ def test_a_method_s_fields_are_set_with_and_without_its_name() -> None:
         (f"{EXAMPLE}:recipe", {"maskng.views": "2"}, "did you mean 'masking'?"),
     ],
 )
-def test_a_wrong_field_of_a_method_is_one_line(recipe: str, settings: dict[str, str], told: str) -> None:
+def test_a_wrong_field_of_a_method_is_one_line(recipe: str, settings: dict[str, str], message: str) -> None:
     with pytest.raises(AaspError) as error:
         with_fields(recipes.get(recipe), settings)
-    assert told in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
 
 
 OWN = """
@@ -383,7 +383,7 @@ class Mine(MethodConfig):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("number", "is no Recipe but int"),
         ("nothing", "is no Recipe but NoneType"),
@@ -394,9 +394,9 @@ class Mine(MethodConfig):
         ("nameless", "method mine_{}:Mine: exported is 'model.', where it has no AudioEncoder"),
     ],
 )
-def test_a_wrong_recipe_of_one_s_own_is_one_line(name: str, told: str, tmp_path: Path) -> None:
+def test_a_wrong_user_recipe_is_one_line(name: str, message: str, tmp_path: Path) -> None:
     file = tmp_path / f"mine_{name}.py"
     file.write_text(OWN)
     with pytest.raises(AaspError) as error:
         build_objective(recipes.get(f"{file}:{name}"))
-    assert told.format(name) in str(error.value) and "\n" not in str(error.value)
+    assert message.format(name) in str(error.value) and "\n" not in str(error.value)

@@ -54,7 +54,7 @@ STEMS = {"conv": {"model__stem": "conv"}, "local": {}, "wide": {"model__stem__ta
 
 
 @pytest.mark.parametrize("stem", STEMS)
-def test_every_trained_parameter_gets_a_gradient_and_the_teacher_none(stem: str) -> None:
+def test_every_trained_parameter_gets_a_gradient_and_the_teacher_does_not(stem: str) -> None:
     objective = build(small(**STEMS[stem]))
     out = objective(batch(20_000, 20_000, 20_000))
     out["loss"].backward()
@@ -135,7 +135,7 @@ def test_training_lowers_the_loss() -> None:
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
 
 
-def test_health_names_what_is_wrong_and_nothing_else() -> None:
+def test_health_checks_name_the_cause() -> None:
     objective = build(small())
     out = objective(batch(16_000, 16_000, 16_000))
     out["loss"].backward()
@@ -159,7 +159,7 @@ def test_the_loss_is_the_same_with_and_without_diagnostics() -> None:
     assert found[0]["diagnostics"] and not found[1]["diagnostics"]
 
 
-def test_a_single_view_says_that_the_contrastive_loss_is_zero() -> None:
+def test_a_single_view_warns_that_the_contrastive_loss_is_zero() -> None:
     with pytest.warns(UserWarning, match=r"masking\.views is 1"):
         objective = build(small(masking__views=1))
     out = objective(batch(16_000, 16_000))
@@ -167,11 +167,11 @@ def test_a_single_view_says_that_the_contrastive_loss_is_zero() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:data.batch is 1")
-def test_a_single_clip_trains_on_the_frame_loss_and_is_no_collapse() -> None:
+def test_a_single_clip_trains_on_the_frame_loss_without_collapse_error() -> None:
     recipe = small(data__batch=1)
-    with pytest.warns(UserWarning, match=r"data\.batch is 1") as told:
+    with pytest.warns(UserWarning, match=r"data\.batch is 1") as warned:
         objective = build(recipe)
-    assert [str(one.message).partition(", the ")[2].partition(" stays")[0] for one in told] == [
+    assert [str(one.message).partition(", the ")[2].partition(" stays")[0] for one in warned] == [
         "contrastive loss",
         "utterance loss",
     ]
@@ -195,7 +195,7 @@ def test_a_single_clip_without_a_frame_loss_has_nothing_to_learn() -> None:
         build(small(data__batch=1, losses__frame=0.0))
 
 
-def test_all_layers_are_averaged_where_more_are_asked_for() -> None:
+def test_all_layers_are_averaged_when_more_are_requested() -> None:
     found = []
     for layers in (2, 12):
         objective = build(small(teacher__layers=layers))
@@ -219,8 +219,8 @@ def test_a_clip_of_one_window_trains() -> None:
 def test_the_contrast_may_compare_token_means_of_what_belongs_to_a_clip() -> None:
     recipe = small(losses__compared="tokens")
     method, data = build(recipe).train(), batch(20_000, 9_000)
-    heard: list[torch.Tensor] = []
-    method.projector.register_forward_pre_hook(lambda _, given: heard.append(given[0]))
+    inputs: list[torch.Tensor] = []
+    method.projector.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
     seen: list[torch.Tensor] = []
     method.student.encoder.register_forward_hook(lambda _, __, out: seen.append(out.last))
     masks: list[Masks] = []
@@ -233,6 +233,6 @@ def test_the_contrast_may_compare_token_means_of_what_belongs_to_a_clip() -> Non
     tokens = seen[0][:, 1:].unflatten(0, valid.shape[:2])
     for clip, view in np.ndindex(*valid.shape[:2]):
         expected = tokens[clip, view][valid[clip, view]].mean(0)
-        torch.testing.assert_close(heard[0][clip, view], expected)
+        torch.testing.assert_close(inputs[0][clip, view], expected)
     assert "compared" not in to_dict(small())["method"]["losses"]
     assert to_dict(recipe)["method"]["losses"]["compared"] == "tokens"

@@ -1,4 +1,4 @@
-"""The predictor in its forms: what an answer may depend on."""
+"""The predictor in its forms: what a prediction may depend on."""
 
 from __future__ import annotations
 
@@ -33,14 +33,16 @@ def masks() -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.mark.parametrize("form", FORMS)
 @torch.no_grad()
-def test_answers_depend_on_what_is_seen_and_where(form: str, masks: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_predictions_depend_on_visible_tokens_and_positions(
+    form: str, masks: tuple[torch.Tensor, torch.Tensor]
+) -> None:
     visible, hidden = masks
     predictor, context = build(form), torch.randn(2, 5, WIDTH)
     answer = predictor(context, visible, hidden, GRID)
     assert answer.shape == (2, 8, WIDTH)
     assert (predictor(context + 1, visible, hidden, GRID) - answer).abs().amax() > 1e-3
     moved = predictor(context, visible, hidden.flip(1), GRID)
-    # An answer goes with its place, whatever order is asked in.
+    # A prediction belongs to its position, whatever the order of the queries.
     torch.testing.assert_close(moved.flip(1), answer, rtol=1e-4, atol=1e-5)
     assert (answer[:, 0] - answer[:, 1]).abs().max() > 1e-3
 
@@ -53,7 +55,7 @@ def test_only_crossed_attention_answers_each_query_alone(masks: tuple[torch.Tens
         predictor = build(form)
         alone, together = predictor(context, visible, hidden[:, :3], GRID), predictor(context, visible, hidden, GRID)
         same = torch.allclose(alone, together[:, :3], atol=1e-5)
-        assert same == (form not in ("self", "window")), form  # a convolution fills the grid, whatever is asked
+        assert same == (form not in ("self", "window")), form  # a convolution fills the grid, whatever the queries
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -1,4 +1,4 @@
-"""Targets against plain loops, and the average."""
+"""Targets against plain loops, and the teacher's moving average."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_standardised_summary_is_no_constant() -> None:
     assert (standardise(torch.ones(4, 8)) == 0).all()
 
 
-def test_the_deviation_of_summaries_tells_equal_clips() -> None:
+def test_the_deviation_of_summaries_is_zero_for_equal_clips() -> None:
     torch.manual_seed(0)
     recipe = Recipe("", "", AudioEncoderConfig(encoder=EncoderConfig(32, 2, 4)))
     teacher = AaSP(AaSPConfig(), recipe, lambda tensor: (tensor, 0))

@@ -175,7 +175,7 @@ def test_cola_finds_the_other_segment_of_a_clip_among_all() -> None:
 
 
 @torch.no_grad()
-def test_asit_rebuilds_what_was_spoilt_and_tells_what_the_teacher_does() -> None:
+def test_asit_reconstructs_corrupted_patches_and_predicts_the_teacher() -> None:
     method, data = build("asit_tiny").eval(), batch(32_000, 12_000, 32_000)
     for centre in method.centres:
         centre.mean.normal_()
@@ -188,7 +188,7 @@ def test_asit_rebuilds_what_was_spoilt_and_tells_what_the_teacher_does() -> None
     x = encode_all(student.encoder, dataclasses.replace(pairs, mel=corrupted(pairs, masks, (16, 16)))).last
     y = encode_all(teacher.encoder, pairs).last
     softmax = lambda z: (np.exp(z - z.max()) / np.exp(z - z.max()).sum()).astype(np.float64)
-    told = lambda s, t, k: (
+    cross_entropy = lambda s, t, k: (
         -(softmax((t - method.centres[k].mean).numpy() / 0.04) * np.log(softmax(s.numpy() / 0.1))).sum()
     )
     rebuilt, local = [], []
@@ -196,8 +196,8 @@ def test_asit_rebuilds_what_was_spoilt_and_tells_what_the_teacher_does() -> None
         for n in masks.hidden[c, 0][masks.hidden_valid[c, 0]].tolist():
             patch = pairs.mel[c, n // 8 * 16 : n // 8 * 16 + 16, n % 8 * 16 : n % 8 * 16 + 16].flatten()
             rebuilt.append((method.decoder(x[c, 1 + n])[: len(patch)] - patch).abs().mean())
-            local.append(told(student.local(x[c, 1 + n]), teacher.local(y[c, 1 + n]), 0))
-    across = [told(student.whole(x[c, 0]), teacher.whole(y[c ^ 1, 0]), 1) for c in range(6)]
+            local.append(cross_entropy(student.local(x[c, 1 + n]), teacher.local(y[c, 1 + n]), 0))
+    across = [cross_entropy(student.whole(x[c, 0]), teacher.whole(y[c ^ 1, 0]), 1) for c in range(6)]
     assert float(found["reconstruction"]) == pytest.approx(float(np.mean(rebuilt)), rel=1e-4)
     assert float(found["local"]) == pytest.approx(np.mean(local), rel=1e-3)
     assert float(found["global"]) == pytest.approx(np.mean(across), rel=1e-3)
@@ -212,7 +212,7 @@ def test_a_clip_alone_is_refused_in_one_line(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "settings", "told"),
+    ("name", "settings", "message"),
     [
         ("atst_frame_tiny", {"masking.views": "2"}, "masking.views is 2: what is encoded whole has one mask"),
         ("asit_tiny", {"masking.views": "2"}, "masking.views is 2: what is encoded whole has one mask"),
@@ -223,10 +223,10 @@ def test_a_clip_alone_is_refused_in_one_line(name: str) -> None:
         ("cola_tiny", {"outputs": "0"}, "outputs"),
     ],
 )
-def test_settings_that_make_no_sense_are_one_line(name: str, settings: dict[str, str], told: str) -> None:
+def test_settings_that_make_no_sense_are_one_line(name: str, settings: dict[str, str], message: str) -> None:
     with pytest.raises(AaspError) as error:
         with_fields(recipes.get(name), settings)
-    assert told in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(("source", "target"), [("byol_a_tiny", "eat_tiny"), ("eat_tiny", "byol_a_tiny")])
@@ -282,7 +282,7 @@ def outcome(run: Path) -> tuple[list[dict], dict[str, bytes]]:
 
 
 @pytest.mark.parametrize("name", ["atst_frame", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
-def test_a_run_goes_on_exactly_and_its_encoder_loads(name: str, sounds: Path, tmp_path: Path) -> None:
+def test_a_run_resumes_exactly_and_its_encoder_loads(name: str, sounds: Path, tmp_path: Path) -> None:
     run, line = tmp_path / "run", words(name, sounds, tmp_path / "run", 4)
     assert main(line) == 0
     whole = outcome(run)

@@ -123,7 +123,7 @@ def test_a_masked_student_sees_nothing_of_hidden_patches(encoder: AudioEncoder) 
         assert before.shape == (2, 11, 16) and not torch.equal(encode_masked(encoder, clips, masks, 2 * token), before)
 
 
-def test_what_a_mask_hides_is_spoilt_and_nothing_else(encoder: AudioEncoder) -> None:
+def test_only_hidden_patches_are_corrupted(encoder: AudioEncoder) -> None:
     clips = clips_of(encoder, 40, 24, 40)
     masks = draw_masks(MaskingConfig(views=1, keep_ratio=0.4, scheme="random"), clips.grid, clips.columns)
     seen: list[set[str]] = []
@@ -223,7 +223,7 @@ def head_loss(x: Tensor, gather: Gather) -> Tensor:
     return cosine_loss(head(x), x[:, :4].flip(1))
 
 
-def test_batch_norm_is_torch_s_over_what_counts() -> None:
+def test_batch_norm_is_torchs_over_valid_tokens() -> None:
     torch.manual_seed(0)
     head, x, valid = BatchHead(5, 7, 4, alone), torch.randn(6, 2, 5), torch.rand(6, 2) < 0.7
     inner = head.inner(x[valid])

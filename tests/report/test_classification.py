@@ -1,4 +1,4 @@
-"""The classifier's report tells the numbers it is given, for ten classes as for hundreds, on a page of its own."""
+"""The classifier's report shows the numbers it is given, for ten classes and for hundreds, on its own page."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_single_labels(tmp_path: Path) -> None:
     assert {"dog", "sea & <waves>", "true class, by predicted class below"} <= set(texts(html))
 
 
-def test_it_asks_nothing_of_the_network() -> None:
+def test_the_page_loads_nothing_from_the_network() -> None:
     html = page(single(["a", "b"]))
     assert not re.search(r"<(script|link|img|iframe)|@import|https?:|//[a-z]|url\((?!#)", html)
     assert set(re.findall(r"var\((--[a-z0-9-]+)\)", html)) - {"--low", "--high", "--at", "--chance", "--tone"} <= set(
@@ -98,7 +98,7 @@ def test_it_asks_nothing_of_the_network() -> None:
     )
 
 
-def test_confusions_and_mistakes_name_what_went_wrong() -> None:
+def test_confusions_and_mistakes_are_named() -> None:
     probabilities = np.array([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.3, 0.7, 0.0], [0.6, 0.4, 0.0]])
     truth, names = np.array([0, 0, 0, 1]), ["a/1.wav", "a/2.wav", "a/3.wav", "a/4.wav"]
     report = replace(
@@ -143,7 +143,7 @@ def test_hundreds_of_classes_with_several_labels() -> None:
     assert len(html) < 600_000
 
 
-def test_rounds_are_told_apart() -> None:
+def test_rounds_are_reported_separately() -> None:
     report = single(["a", "b", "c"], rounds=3)
     html = page(report)
     right = report.probabilities.argmax(1) == report.truth

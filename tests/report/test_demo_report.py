@@ -90,7 +90,7 @@ def test_scores_leads_and_sounds(page: Path) -> None:
     assert not re.search(r"<x>|<wind>|demo <b>|x & y", html)
 
 
-def test_tasks_are_sorted_by_what_the_differences_say() -> None:
+def test_tasks_are_sorted_by_their_differences() -> None:
     def task(name: str, **lead: Interval) -> TaskScores:
         return TaskScores(name, "", 0.1, {"ours": interval(0.5)}, lead)
 

@@ -27,7 +27,7 @@ def texts(svg: str) -> set[str]:
     return set(re.findall(r"<text[^>]*>([^<]+)</text>", svg))
 
 
-def test_metric_curves_of_what_was_logged():
+def test_metric_curves_of_logged_metrics():
     metrics = [{"step": k, "losses/frame": 1 / k, "diagnostics/embedding_rank": None} for k in (10, 20, 30)]
     metrics[1]["losses/utterance"] = 0.5
     (only,) = metric_curves(metrics)
@@ -59,7 +59,7 @@ def test_rates_have_units():
     )
 
 
-def test_nothing_is_lost_in_counting():
+def test_every_value_is_counted():
     values = np.array([3.125 - 1e-6, 3.2, 12.5, 50, 50 + 1e-6])
     assert shares(values, BAND).sum() == pytest.approx(1) and shares(values, BAND)[[0, -1]] == pytest.approx(0.4)
     counts = density(np.full(5, 0.02), values, (0.02, 1.0))

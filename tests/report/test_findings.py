@@ -1,4 +1,4 @@
-"""What is found in a stem: where a known modulation is, at its rate; kernels in order; views as in training."""
+"""Findings on a stem: a known modulation in its patches, at its rate; kernels in order; views as in training."""
 
 from __future__ import annotations
 

@@ -83,21 +83,21 @@ def test_without_peers_there_is_no_rule() -> None:
     assert csv_lines(table).count("\n") == 2
 
 
-def test_a_backslash_and_friends_reach_latex_whole() -> None:
+def test_latex_special_characters_are_escaped() -> None:
     (table,) = tables([replace(ONE, system=r"a\b~c^d#e$f{g}")], published=False)
     assert r"a\textbackslash{}b\textasciitilde{}c\textasciicircum{}d\#e\$f\{g\}" in latex(table)
 
 
-def test_numbers_are_told_as_they_are() -> None:
+def test_regression_metrics_are_not_percentages() -> None:
     """R2 is no share, and MAE has the unit of the labels; both beside shares."""
-    told = replace(ONE, system="m", benchmark="tempi.csv", split="test", recipe="ridge", metric="R2", value=0.91234)
-    errors = [replace(told, metric="MAE", seed=seed, value=value) for seed, value in ((0, 1234.5), (1, 1236.5))]
-    (both,) = tables([replace(told, low=0.85, high=0.95), *errors], published=False)
+    r2 = replace(ONE, system="m", benchmark="tempi.csv", split="test", recipe="ridge", metric="R2", value=0.91234)
+    errors = [replace(r2, metric="MAE", seed=seed, value=value) for seed, value in ((0, 1234.5), (1, 1236.5))]
+    (both,) = tables([replace(r2, low=0.85, high=0.95), *errors], published=False)
     text = markdown(both)
     assert "| m | ridge | 1,236 ± 1.41 ² | 0.912 [0.85, 0.95] ¹ |" in text and "tempi.csv (MAE)" in text
     assert "per cent" not in text and "MAE is in the unit of the labels" in text
     assert r"1,236 $\pm$ 1.41" in latex(both)
     (row,) = list(csv.reader(csv_lines(both).splitlines()))[1:]
     assert (row[3], row[4], row[7]) == ("1235.5", "1.41421", "0.91234")
-    (mixed,) = tables([told, replace(ONE, system="m", recipe="ridge", split="test")], published=False)
+    (mixed,) = tables([r2, replace(ONE, system="m", recipe="ridge", split="test")], published=False)
     assert "| m | ridge | 80.0 | 0.912 |" in markdown(mixed) and "In per cent; accuracy unless" in markdown(mixed)

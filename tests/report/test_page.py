@@ -1,4 +1,4 @@
-"""The page is one file that needs no other, readable in light and dark, and safe from what it is told."""
+"""The page is one file that needs no other, readable in light and dark, and safe from the values it is given."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_values_are_escaped_and_figures_are_not():
     assert "<script>" not in html and '<p class="answer">It &lt; is.</p>' in html
 
 
-def test_it_has_what_phones_and_readers_of_screens_need():
+def test_it_works_on_phones_and_with_screen_readers():
     html = made()
     assert '<html lang="en">' in html and 'name="viewport" content="width=device-width' in html
     assert html.count("<h1>") == 1 and re.findall(r"<h2>(.*?)</h2>", html) == ["Scores", "More"]

@@ -1,4 +1,4 @@
-"""Figures become SVG in the page's own colours and typeface, and ask nothing of anyone."""
+"""Figures become SVG in the page's own colours and typeface, and load nothing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_text_stays_text_in_the_page_s_typeface():
     assert "DejaVu" not in svg and "font-family: var(--label)" in svg
 
 
-def test_what_the_page_treats_on_its_own_is_marked():
+def test_halos_and_images_have_their_classes():
     svg = example(np.arange(3.0))
     assert re.search(r'<g class="halo"> *<text', svg)
     assert re.search(r'<image [^>]*class="inverted"', svg)

@@ -1,4 +1,4 @@
-"""What stands in which row and column: nothing is mixed, and what differs is said."""
+"""The rows and columns of results: nothing is mixed, and differences are noted."""
 
 from __future__ import annotations
 
@@ -87,14 +87,14 @@ def test_missing_clips_have_a_note_on_their_cells() -> None:
     assert table.common == ["Mean ± sample standard deviation over the folds of one seed.", UNFINISHED]
 
 
-def test_notes_tell_deviations_over_seeds_from_those_over_folds() -> None:
+def test_notes_distinguish_deviations_over_seeds_and_folds() -> None:
     seeds = [replace(ONE, benchmark="x", split="valid", seed=seed) for seed in (0, 1)]
     single = replace(ONE, benchmark="y", split="test", low=0.7, high=0.9)
     both = [record for seed in (0, 1, 2) for record in folds(0.7, 0.9, system="b", model_hash="b", seed=seed)]
     table = only([*folds(0.7, 0.9), *seeds, single, *both])
-    told = [[table.notes[number - 1] for number in found.notes] for row in table.rows for found in row.cells if found]
+    notes = [[table.notes[number - 1] for number in found.notes] for row in table.rows for found in row.cells if found]
     assert table.common == []
-    assert told == [
+    assert notes == [
         ["Mean ± sample standard deviation over the folds of one seed.", UNFINISHED],
         ["Mean ± sample standard deviation over 2 seeds.", "Scored on the valid part."],
         ["One seed; in brackets the 95 % interval over clips or their groups."],
@@ -102,13 +102,13 @@ def test_notes_tell_deviations_over_seeds_from_those_over_folds() -> None:
     ]
 
 
-def test_a_single_score_without_an_interval_says_why() -> None:
+def test_a_single_score_without_an_interval_states_the_reason() -> None:
     alone = replace(ONE, benchmark="y", split="test")
     assert only([alone]).common == ["One seed; too few clips or groups for an interval."]
     assert only(folds(0.7)).common == ["One seed.", "Unfinished: 1 of 5 folds."]
 
 
-def test_all_folds_need_no_word() -> None:
+def test_complete_folds_have_no_note() -> None:
     assert only(folds(0.1, 0.2, 0.3, 0.4, 0.5)).common == [
         "Mean ± sample standard deviation over the folds of one seed."
     ]

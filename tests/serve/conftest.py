@@ -1,4 +1,4 @@
-"""A small encoder and classifiers, sounds of several formats, and a server asked in this process."""
+"""A small encoder and classifiers, sounds of several formats, and a server in this process."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def index(models: Path, sounds: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="session")
 def asking(models: Path) -> Iterator[Callable[..., TestClient]]:
-    """Asks a server in this process: of a model and limits, one for all tests."""
+    """A client of a server in this process, one per model and limits for all tests."""
     pytest.importorskip("fastapi")
     pytest.importorskip("prometheus_client")
     from fastapi.testclient import TestClient

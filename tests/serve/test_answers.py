@@ -1,4 +1,4 @@
-"""What a server answers is what `aasp embed` and `aasp predict` say of the same file, alone or in a batch."""
+"""A server's answers equal those of `aasp embed` and `aasp predict` for the same file, alone or in a batch."""
 
 from __future__ import annotations
 
@@ -114,14 +114,14 @@ def test_every_request_in_the_docs_is_answered(asking: Asking, index: Path, soun
         assert answer.status_code == 200, path
 
 
-def test_channels_that_cancel_are_said(asking: Asking, tmp_path: Path) -> None:
+def test_channels_that_cancel_are_a_warning(asking: Asking, tmp_path: Path) -> None:
     wave = 0.3 * np.random.default_rng(0).standard_normal(16_000)
     soundfile.write(tmp_path / "x.wav", np.stack([wave, -0.99 * wave], axis=1), 16_000)
     answer = asking().post("/embed", content=(tmp_path / "x.wav").read_bytes()).json()
     assert answer["warning"].startswith("its channels cancel in their mean; give channels=first")
 
 
-def test_what_is_counted(asking: Asking, sounds: Path) -> None:
+def test_requests_are_counted_in_metrics(asking: Asking, sounds: Path) -> None:
     client = asking(queue=5)
     for content in ((sounds / "a.wav").read_bytes(), b"no sound"):
         client.post("/embed", content=content)
@@ -137,7 +137,7 @@ def test_what_is_counted(asking: Asking, sounds: Path) -> None:
         assert line in counted
 
 
-def test_sounds_that_wait_are_computed_together_by_kind_and_a_failure_costs_one() -> None:
+def test_waiting_sounds_are_batched_by_kind_and_a_failure_costs_one() -> None:
     calls: list[tuple[object, int]] = []
 
     def compute(wanted: object, some: list[Samples]) -> list[int]:

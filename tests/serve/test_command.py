@@ -1,4 +1,4 @@
-"""`aasp serve` in a process of its own: over a socket, with slow and rude clients, and ended in order."""
+"""`aasp serve` in a process of its own: over a socket, with slow and misbehaving clients, and shut down cleanly."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_slow_clients_are_left_and_others_answered(models: Path, sounds: Path) -
 
 
 @pytest.mark.slow
-def test_sigterm_finishes_what_is_there_and_takes_nothing_new(models: Path, tmp_path: Path) -> None:
+def test_sigterm_finishes_open_requests_and_accepts_no_new_ones(models: Path, tmp_path: Path) -> None:
     noise = 0.1 * np.random.default_rng(0).standard_normal(16_000 * 100)
     soundfile.write(tmp_path / "long.wav", noise, 16_000)
     body, answers = (tmp_path / "long.wav").read_bytes(), list[tuple[int, dict]]()
@@ -104,17 +104,17 @@ def test_sigterm_finishes_what_is_there_and_takes_nothing_new(models: Path, tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["long.wav"], "no body is left behind"
 
 
-def test_a_port_that_is_taken_and_settings_that_are_none(
+def test_a_port_in_use_and_invalid_settings_are_one_line(
     models: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         assert main(["serve", str(models / "encoder"), "--port", port]) == 2
-    told = (
+    message = (
         f"aasp: error: --host 127.0.0.1 --port {port}: can't be listened on (Address already in use); choose another\n"
     )
-    assert capsys.readouterr().err == told
-    for option, value, said in (
+    assert capsys.readouterr().err == message
+    for option, value, reason in (
         ("--port", "70000", "--port is 70000; give a number from 0 to 65535"),
         ("--queue", "0", "serving: queue is 0; give a number of at least 1 and at most 4096"),
         ("--max-mb", "-1", "serving: max_mb is -1.0; give a positive number and at most 4096"),
@@ -122,6 +122,6 @@ def test_a_port_that_is_taken_and_settings_that_are_none(
         ("--wait-ms", "nan", "--wait-ms is nan; give a number from 0 to 1000"),
     ):
         assert main(["serve", str(models / "encoder"), option, value]) == 2
-        assert capsys.readouterr().err == f"aasp: error: {said}\n"
+        assert capsys.readouterr().err == f"aasp: error: {reason}\n"
     assert main(["serve", str(tmp_path / "nothing")]) == 2
     assert "no such directory" in capsys.readouterr().err

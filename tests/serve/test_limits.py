@@ -1,4 +1,4 @@
-"""Hostile and mistaken requests: each is refused with one line of JSON, and costs nobody else anything."""
+"""Hostile and mistaken requests: each is refused with one line of JSON, and affects no other request."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def wav(sounds: Path) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("query", "told"),
+    ("query", "message"),
     [
         ("path=/etc/passwd", "path='/etc/passwd': extra inputs"),
         ("model=..%2F..%2Fother", "model='../../other': extra inputs"),
@@ -58,12 +58,12 @@ def wav(sounds: Path) -> bytes:
         ("frames=%0a%0dX: y", "frames='\\n\\rX: y'"),
     ],
 )
-def test_a_wrong_option(asking: Asking, wav: bytes, query: str, told: str) -> None:
-    assert refused(asking().post(f"/embed?{query}", content=wav), 422).startswith(told)
+def test_a_wrong_option(asking: Asking, wav: bytes, query: str, message: str) -> None:
+    assert refused(asking().post(f"/embed?{query}", content=wav), 422).startswith(message)
 
 
 @pytest.mark.parametrize(
-    ("query", "told"),
+    ("query", "message"),
     [
         ("top=0", "top='0'"),
         ("window=0.5", "window=0.5 without frames"),
@@ -71,8 +71,8 @@ def test_a_wrong_option(asking: Asking, wav: bytes, query: str, told: str) -> No
         ("frames=1&hop=0.08", "hop=0.08: the model was fine-tuned on clips; give window"),
     ],
 )
-def test_a_wrong_option_of_predict(asking: Asking, wav: bytes, query: str, told: str) -> None:
-    assert refused(asking("clips").post(f"/predict?{query}", content=wav), 422).startswith(told)
+def test_a_wrong_option_of_predict(asking: Asking, wav: bytes, query: str, message: str) -> None:
+    assert refused(asking("clips").post(f"/predict?{query}", content=wav), 422).startswith(message)
 
 
 def test_bodies_that_are_no_sound(asking: Asking, sounds: Path, wav: bytes) -> None:
@@ -98,11 +98,11 @@ def test_a_body_is_not_read_beyond_its_limit(asking: Asking) -> None:
             sent[0] += 1
             yield bytes(10_000)
 
-    said = "a body of more than 0.1 MB, the limit"
-    assert refused(client.post("/embed", content=bytes(100_001)), 413).startswith(said)
-    assert refused(client.post("/embed", content=parts()), 413).startswith(said)
+    message = "a body of more than 0.1 MB, the limit"
+    assert refused(client.post("/embed", content=bytes(100_001)), 413).startswith(message)
+    assert refused(client.post("/embed", content=parts()), 413).startswith(message)
     declared = client.post("/embed", content=b"x", headers={"content-length": "9" * 20})
-    assert refused(declared, 413).startswith(said)
+    assert refused(declared, 413).startswith(message)
 
 
 def test_more_sound_than_is_allowed(asking: Asking, tmp_path: Path) -> None:
@@ -110,11 +110,11 @@ def test_more_sound_than_is_allowed(asking: Asking, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "long.flac", np.zeros(16_000 * 600, np.int16), 16_000)  # some kilobytes
     content = (tmp_path / "long.flac").read_bytes()
     assert len(content) < 1e5
-    told = "600 s of sound, and 4 s are the limit; send a part"
-    assert refused(client.post("/embed", content=content), 413).startswith(told)
+    message = "600 s of sound, and 4 s are the limit; send a part"
+    assert refused(client.post("/embed", content=content), 413).startswith(message)
     soundfile.write(tmp_path / "wide.flac", np.zeros((600_000 * 3, 8), np.int16), 600_000)
-    told = "14,400,000 samples in 8 channels at 600,000 Hz, and 1,536,000 are the limit"
-    assert refused(client.post("/embed", content=(tmp_path / "wide.flac").read_bytes()), 413).startswith(told)
+    message = "14,400,000 samples in 8 channels at 600,000 Hz, and 1,536,000 are the limit"
+    assert refused(client.post("/embed", content=(tmp_path / "wide.flac").read_bytes()), 413).startswith(message)
     promised = (
         b"RIFF" + struct.pack("<I", 10**9) + b"WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 8_000, 16_000, 2, 16)
     )
@@ -127,10 +127,10 @@ def test_an_answer_of_too_many_numbers(asking: Asking, wav: bytes, monkeypatch: 
 
     monkeypatch.setattr(answers, "MOST_NUMBERS", 100)
     monkeypatch.setattr(answers, "MOST_WINDOWS", 5)
-    told = refused(asking().post("/embed?frames=1", content=wav), 413)
-    assert told.startswith("frames: an answer of 1,536 numbers, and 100 are the limit; send a shorter sound")
-    told = refused(asking("clips").post("/predict?frames=1&window=0.1", content=wav), 413)
-    assert told.startswith("window=0.1: more than 5 windows, the limit; give a longer window")
+    message = refused(asking().post("/embed?frames=1", content=wav), 413)
+    assert message.startswith("frames: an answer of 1,536 numbers, and 100 are the limit; send a shorter sound")
+    message = refused(asking("clips").post("/predict?frames=1&window=0.1", content=wav), 413)
+    assert message.startswith("window=0.1: more than 5 windows, the limit; give a longer window")
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:8642", "", "[::1", "localhost."])
@@ -158,7 +158,7 @@ def spoilt(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "status", "told"),
+    ("name", "status", "message"),
     [
         ("hang", 504, "no answer in time, and 3 s are the limit"),
         ("abort", 422, "the sound: its decoder crashed, twice"),
@@ -166,14 +166,14 @@ def spoilt(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ],
 )
 def test_a_decoder_that_hangs_or_dies_costs_one_request(
-    asking: Asking, sounds: Path, spoilt: None, monkeypatch: pytest.MonkeyPatch, name: str, status: int, told: str
+    asking: Asking, sounds: Path, spoilt: None, monkeypatch: pytest.MonkeyPatch, name: str, status: int, message: str
 ) -> None:
     client, flac = asking(timeout=3.0), (sounds / "b.flac").read_bytes()
     assert client.post("/embed", content=flac).status_code == 200  # its process has started
     with monkeypatch.context() as patch:
         patch.setattr(app, "FILES", f"{name}-")
         began = time.monotonic()
-        assert refused(client.post("/embed", content=flac), status).startswith(told)
+        assert refused(client.post("/embed", content=flac), status).startswith(message)
         assert time.monotonic() - began < 60
     assert client.post("/embed", content=(sounds / "a.wav").read_bytes()).status_code == 200
 
@@ -208,7 +208,7 @@ def test_one_more_than_the_queue_holds_is_refused_and_health_is_not(
     assert client.post("/embed", content=wav).status_code == 200
 
 
-def asked(timeout: float, body: str, **scope: Any) -> list[dict[str, Any]]:
+def sent_by_gate(timeout: float, body: str, **scope: Any) -> list[dict[str, Any]]:
     """What the gate sends for a request whose body, or whose answer, never ends."""
     sent: list[dict[str, Any]] = []
 
@@ -232,9 +232,9 @@ def asked(timeout: float, body: str, **scope: Any) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(("body", "status"), [("slow", 408), ("whole", 504)])
-def test_what_takes_too_long_is_ended(body: str, status: int) -> None:
+def test_a_request_that_takes_too_long_is_ended(body: str, status: int) -> None:
     began = time.monotonic()
-    start, end = asked(0.1, body)
+    start, end = sent_by_gate(0.1, body)
     assert time.monotonic() - began < 5 and start["status"] == status and b"0.1 s are the limit" in end["body"]
 
 

@@ -1,4 +1,4 @@
-"""AST's patch embedding is its convolution, of its counts."""
+"""AST's patch embedding is its convolution, with its numbers of tokens and parameters."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_longer_clips_and_padding_change_no_embedding() -> None:
     torch.testing.assert_close(whole.clip[1], short.clip[0], rtol=1e-4, atol=1e-5)
 
 
-def test_what_cannot_be_is_one_line() -> None:
+def test_impossible_settings_are_one_line() -> None:
     with pytest.raises(AaspError, match="kernels of 8 mel bins, 10 from one to the next, leave some out"):
         ASTConfig(kernel=(16, 8))
     with pytest.raises(AaspError, match="a kernel of 16 mel bins does not fit into 12"):

@@ -1,4 +1,4 @@
-"""The chirped SBLU: its kernel against a complex128 oracle, its start at nothing, documents of before."""
+"""The chirped SBLU: its kernel against a complex128 oracle, its start at zero, older documents."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_the_sampled_chirp_is_near_the_integral_that_has_no_closed_form() -> Non
         assert np.linalg.norm(ours - exact) < most * np.linalg.norm(exact)
 
 
-def test_a_chirp_is_heard_best_at_its_own_rate() -> None:
+def test_the_response_to_a_chirp_is_largest_at_its_own_rate() -> None:
     m, rates = torch.arange(48) - 23.5, torch.linspace(-0.05, 0.05, 11)
     v = torch.cos(1.2 * m + 0.5 * 0.02 * m.square())
     loud = torch.stack(bilateral_laplace(v, torch.tensor(0.05), torch.tensor(1.2), gain="unit", gamma=rates)).norm(
@@ -82,15 +82,15 @@ def test_a_stem_starts_as_the_one_without_it_and_its_rates_learn(fields: dict[st
     with torch.no_grad():
         rates.add_(torch.randn_like(rates))
     assert (stem(mel) - found[True]).abs().max() > 1e-3
-    told = stem.diagnostics(mel)
-    assert 0 < told["gamma_mean"].abs() < np.pi / 16 and told["gamma_saturation"] < 1
+    diagnostics = stem.diagnostics(mel)
+    assert 0 < diagnostics["gamma_mean"].abs() < np.pi / 16 and diagnostics["gamma_saturation"] < 1
     alpha, beta = stem.estimate(mel)
     same = stem.changed(lambda a, b: (a, b))
     assert alpha.shape == beta.shape and torch.equal(same(mel), stem(mel))
     assert (stem.changed(lambda a, b: (a, 0.5 * b))(mel) - stem(mel)).abs().max() > 1e-3
 
 
-def test_documents_of_before_are_what_they_were() -> None:
+def test_older_documents_are_unchanged() -> None:
     assert "chirp" not in to_dict(AaPEConfig()) and to_dict(AaPEConfig(chirp=True))["chirp"] is True
     assert from_dict(AaPEConfig, to_dict(AaPEConfig(chirp=True)), "here").chirp
     plain, with_it = (AaPE(16, 32, AaPEConfig(states=4, chirp=chirp)).state_dict() for chirp in (False, True))

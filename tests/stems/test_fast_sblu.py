@@ -99,7 +99,7 @@ def test_the_gradient_of_windows_lies_in_memory_as_they_do() -> None:
     assert found.stride() == (5 * 16 * 5, 16 * 5, 1, 5)
 
 
-def test_only_what_asks_for_a_gradient_gets_one() -> None:
+def test_only_inputs_that_require_a_gradient_get_one() -> None:
     for asking in range(3):
         inputs = [x.detach().requires_grad_(i == asking) for i, x in enumerate(draw((2, 3), 6))]
         sum(part.sum() for part in bilateral_laplace(*inputs)).backward()

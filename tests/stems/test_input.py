@@ -1,4 +1,4 @@
-"""What a stem is given: a log-mel of its own bins, in any floating type; else one line says what to give."""
+"""A stem's input: a log-mel of its own bins, in any floating type; else one line with what to give."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_no_log_mel_of_its_own_is_refused_in_one_line(name: str, stem: Stem) -> None:
+def test_input_that_is_not_its_log_mel_is_refused_in_one_line(name: str, stem: Stem) -> None:
     given, words = REFUSED[name]
     for take in (stem, lambda x: stem.views(x, torch.zeros(2, 1, 3, dtype=torch.long))):
         with pytest.raises(AaspError, match=words) as error:

@@ -1,4 +1,4 @@
-"""The Lambda Encoder's options: its rate, gain and range, one Λ for several patches, a loss that asks for spectra."""
+"""The Lambda Encoder's options: its rate, gain and range, one Λ for several patches, a loss on spectra."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def build(**fields: object) -> AaPE:
     return stem.eval()
 
 
-def test_documents_of_before_stay_what_they_were() -> None:
+def test_older_documents_are_unchanged() -> None:
     names = {"encoder_rate", "encoder_gain", "alpha_range", "shared"}
     assert (
         not names & to_dict(AaPEConfig()).keys()
@@ -170,17 +170,17 @@ def test_the_loss_is_there_where_it_is_weighed_and_reaches_the_lambda_encoder_al
 
 
 @pytest.mark.slow
-def test_what_each_costs_is_planned() -> None:
+def test_the_cost_of_each_option_is_planned() -> None:
     cost = lambda **fields: step_cost(
         with_fields(recipes.get("aasp_tiny"), TINY | {"model.stem.patch": (16, 16)} | fields)
     )
-    plain, asked, shared = cost(), cost(**{"losses.spectrum": 0.1}), cost(**{"model.stem.shared": (3, 2)})
-    assert "spectrum" not in plain.parts and asked.parts["spectrum"].forward > 0
+    plain, spectral, shared = cost(), cost(**{"losses.spectrum": 0.1}), cost(**{"model.stem.shared": (3, 2)})
+    assert "spectrum" not in plain.parts and spectral.parts["spectrum"].forward > 0
     assert shared.parts["teacher.model.stem"].forward < 0.6 * plain.parts["teacher.model.stem"].forward
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
         ({"alpha_range": (0.3, 1.0)}, "alpha_range is 0.3,1, and decays begin at 0.2; give a range around that"),
         ({"encoder_rate": 0.0}, "encoder_rate is 0.0; give a positive number"),
@@ -188,10 +188,10 @@ def test_what_each_costs_is_planned() -> None:
         ({"shared": (2, 1), "parameters": "learned"}, "shared 2,1 is about estimates, and parameters are learned"),
     ],
 )
-def test_what_cannot_be_is_one_line(fields: dict, told: str) -> None:
+def test_impossible_settings_are_one_line(fields: dict, message: str) -> None:
     with pytest.raises(AaspError) as error:
         AaPEConfig(**fields)
-    assert told in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_block_must_divide_the_subbands() -> None:

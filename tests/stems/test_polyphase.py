@@ -75,17 +75,17 @@ def test_the_offset_of_the_largest_norm_is_taken_in_plain_numpy(taps: int) -> No
 def test_a_sound_that_comes_later_by_an_offset_gives_the_same_tokens() -> None:
     torch.manual_seed(0)
     stem, sound = PolyphaseStem(8, MELS, PolyphaseConfig(offsets=8)), torch.randn(1, 40, MELS)
-    heard = []
+    found = []
     for later in range(0, 16, 2):
         tokens = stem(torch.nn.functional.pad(sound, (0, 0, 32 + later, 56 - later)))[0].unflatten(0, (-1, 2))
         loud = tokens.abs().sum((1, 2)) > 1e-6  # time patches where anything is: the bias is zero at first
-        heard.append(tokens[loud])
-    for one in heard[1:]:
-        torch.testing.assert_close(one, heard[0])
+        found.append(tokens[loud])
+    for one in found[1:]:
+        torch.testing.assert_close(one, found[0])
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
         ({"offsets": 3}, "offsets 3 and 2 must divide the patch's 16 frames; try 2 or 4"),
         ({"offsets": 1}, "offsets is 1; give a number of at least 2"),
@@ -93,7 +93,7 @@ def test_a_sound_that_comes_later_by_an_offset_gives_the_same_tokens() -> None:
         ({"trained": True}, "taps 32 leaves no filter that could be trained; try 64"),
     ],
 )
-def test_what_cannot_be_is_one_line(fields: dict[str, int], told: str) -> None:
+def test_impossible_settings_are_one_line(fields: dict[str, int], message: str) -> None:
     with pytest.raises(AaspError) as error:
         PolyphaseConfig(**fields)
-    assert told in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)

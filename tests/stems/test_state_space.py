@@ -62,7 +62,7 @@ def test_mamba_is_the_recursion_whose_step_input_and_output_maps_depend_on_the_f
 
 
 @pytest.mark.parametrize("kind", ["s4d", "mamba"])
-def test_it_starts_as_the_convolution_every_parameter_learns_and_it_tells_of_its_health(kind: str) -> None:
+def test_it_starts_as_the_convolution_every_parameter_learns_and_diagnostics_are_logged(kind: str) -> None:
     torch.manual_seed(0)
     stem = {"s4d": S4DStem, "mamba": MambaStem}[kind](8, MELS)
     conv, mel = ConvStem(8, MELS), torch.randn(2, 48, MELS)
@@ -97,7 +97,7 @@ def test_a_recipe_with_it_is_planned(kind: str) -> None:
     assert forward == 4 * convolution if kind == "polyphase" else forward > convolution
 
 
-def test_what_cannot_be_is_one_line() -> None:
+def test_impossible_settings_are_one_line() -> None:
     with pytest.raises(AaspError, match=r"step is 0\.2,0\.02; give a smaller one first"):
         S4DConfig(step=(0.2, 0.02))
     with pytest.raises(AaspError, match="signals is 0"):

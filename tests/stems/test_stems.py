@@ -1,4 +1,4 @@
-"""What every stem promises: its grid, and that no visible token carries masked content."""
+"""Properties of every stem: its grid, and that no visible token carries masked content."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ STEMS = {
 def stem(request: pytest.FixtureRequest) -> Stem:
     torch.manual_seed(0)
     stem = STEMS[request.param]()
-    if hasattr(stem, "fuse"):  # at step 0 the part beside the convolution's is zero: give it a say
+    if hasattr(stem, "fuse"):  # at step 0 the branch beside the convolution is zero: make it count
         with torch.no_grad():
             stem.fuse.weight.add_(0.1 * torch.randn_like(stem.fuse.weight))
     return stem.eval()
@@ -166,20 +166,20 @@ def test_the_folded_token_is_the_plain_one_and_so_are_its_gradients(width: int, 
         torch.testing.assert_close(one, other)
 
 
-def test_whoever_listens_to_a_map_or_replaces_it_gets_the_plain_form() -> None:
+def test_hooks_and_replaced_layers_use_the_plain_form() -> None:
     stem, mel = shaken(AaPEConfig()), torch.randn(2, FRAMES, MELS).double()
-    folded_tokens, heard = stem(mel), dict[str, torch.Size]()
+    folded_tokens, shapes = stem(mel), dict[str, torch.Size]()
     hooks = [
-        getattr(stem, name).register_forward_hook(lambda one, given, out, name=name: heard.update({name: out.shape}))
+        getattr(stem, name).register_forward_hook(lambda one, given, out, name=name: shapes.update({name: out.shape}))
         for name in ("project", "output_matrix", "norm", "fuse")
     ]
     torch.testing.assert_close(stem(mel), folded_tokens)
-    assert heard == dict.fromkeys(("project", "output_matrix", "norm", "fuse"), (2, 6, 4, WIDTH))
-    heard.clear()
+    assert shapes == dict.fromkeys(("project", "output_matrix", "norm", "fuse"), (2, 6, 4, WIDTH))
+    shapes.clear()
     for hook in hooks:
         hook.remove()
     stem(mel)
-    assert not heard
+    assert not shapes
 
     class Doubled(torch.nn.Linear):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -219,7 +219,7 @@ def test_parameters_start_spread_over_the_band_and_stay_within_it() -> None:
         assert value.min() >= low and value.max() <= high + 1e-6
 
 
-def test_lambda_encoder_can_tell_a_rate() -> None:
+def test_lambda_encoder_learns_a_rate() -> None:
     """Its in-patch positions let it read a modulation rate, whatever its phase: without them it could not."""
     torch.manual_seed(0)
     stem = AaPE(WIDTH, 16, AaPEConfig(states=1, encoder_width=32, encoder_depth=1))
@@ -312,7 +312,7 @@ def test_lowpass_blurs_every_frame_before_the_convolution() -> None:
 
 
 @torch.no_grad()
-def test_lowpass_keeps_what_is_slow_and_stops_what_would_alias() -> None:
+def test_lowpass_passes_slow_modulations_and_attenuates_aliasing_ones() -> None:
     stem, frame = LowpassStem(WIDTH, MELS), torch.arange(640) / 100
     constant = torch.ones(1, 640, MELS)
     expected = stem.project(stem.cut(constant)).flatten(1, 2)
@@ -347,7 +347,7 @@ def test_without_its_convolution_a_token_is_the_normalised_features() -> None:
 
 
 @torch.no_grad()
-def test_a_stem_says_what_can_be_looked_at() -> None:
+def test_a_stem_exposes_its_states_and_diagnostics() -> None:
     conv, stem, mel = ConvStem(WIDTH, MELS), AaPE(WIDTH, MELS), torch.randn(2, FRAMES, MELS)
     assert conv.states is None and conv.diagnostics(mel) == conv.gradient_diagnostics() == {}
     assert stem.states is stem and stem.stride == (16, 16)

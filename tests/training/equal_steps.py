@@ -1,6 +1,6 @@
 """Every method's step, and two fine-tunings', in one process or in one of two; the script is the latter.
 
-Draws are the same for every clip, so that they don't depend on who has which clips, and what a clip is mixed with is of
+Draws are the same for every clip, so that they don't depend on the division of clips, and a clip is mixed with clips of
 its own process: the mixtures of a process are made of its own clips.
 """
 

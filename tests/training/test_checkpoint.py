@@ -1,4 +1,4 @@
-"""Checkpoints are whole or absent, hold no pickle, and say what is wrong with them in one line."""
+"""Checkpoints are whole or absent, hold no pickle, and their errors are one line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def make(step: int, size: int = 3) -> Checkpoint:
     return Checkpoint(step, model=tensors, optimizer={}, random={"0/torch": torch.get_rng_state()}, state={"x": [1.5]})
 
 
-def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
+def test_a_checkpoint_is_loaded_as_it_was_saved(tmp_path: Path) -> None:
     saved = make(12)
     path = checkpoint.save(tmp_path, saved, keep=1)
     assert path.name == "step-00000012"
@@ -49,7 +49,7 @@ def test_a_half_written_checkpoint_is_ignored_and_cleared(tmp_path: Path) -> Non
     assert list(folder.iterdir()) == [whole]
 
 
-def test_no_checkpoint_is_none(tmp_path: Path) -> None:
+def test_without_a_checkpoint_latest_is_none(tmp_path: Path) -> None:
     assert checkpoint.latest(tmp_path) is None
 
 
@@ -93,7 +93,7 @@ def test_a_path_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
         checkpoint.load(tmp_path / "step-00000001")
 
 
-def test_differing_names_and_shapes_are_told() -> None:
+def test_differing_names_and_shapes_are_one_line() -> None:
     one, two = {"a": torch.zeros(2)}, {"a": torch.zeros(3)}
     checkpoint.check_names(Path("f"), one, one)
     for found, expected, message in (
@@ -114,6 +114,6 @@ def test_files_are_safetensors_and_json(tmp_path: Path) -> None:
             list(pickletools.genops(content))
 
 
-def test_whoever_may_read_one_file_may_read_them_all(tmp_path: Path) -> None:
+def test_all_files_have_the_same_permissions(tmp_path: Path) -> None:
     modes = {file.stat().st_mode for file in checkpoint.save(tmp_path, make(5), keep=1).iterdir()}
     assert len(modes) == 1

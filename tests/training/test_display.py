@@ -1,4 +1,4 @@
-"""What a person sees of a run, on a terminal and in a file."""
+"""The display of a run, on a terminal and in a file."""
 
 from __future__ import annotations
 

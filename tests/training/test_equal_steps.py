@@ -92,6 +92,6 @@ def test_micro_batches_add_up_to_the_step(name: str) -> None:
     same(found | {"loss": activations.mean(losses)["loss"]}, expected)
 
 
-def test_what_depends_on_a_micro_batch_is_said_of_every_such_method() -> None:
+def test_methods_that_depend_on_micro_batches_state_it() -> None:
     depends = {name for name in METHOD_NAMES if across(name)}
     assert depends == set(METHOD_NAMES) - {"eat", "m2d", "mae", "beats", "ssast"}

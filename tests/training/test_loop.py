@@ -1,4 +1,4 @@
-"""What stops a run, what a refused start says, and that several processes train as one."""
+"""What stops a run, the errors of a refused start, and that several processes train as one."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def test_three_bad_steps_in_a_row_stop_the_run_and_the_last_good_checkpoint_is_k
         toy_run(tmp_path, poison=range(first, 99), checkpoint_every=2, keep=1)
     good = (first - 1) // 2 * 2
     kept = f"the last good checkpoint is {tmp_path}/checkpoints/step-{good:08d}" if good else "no checkpoint was saved"
-    told = f"toy stopped at step {first + 2}: loss is not finite, 3 steps in a row; try --precision fp32 or a lower"
-    assert told in str(caught.value) and kept in str(caught.value) and "\n" not in str(caught.value)
+    message = f"toy stopped at step {first + 2}: loss is not finite, 3 steps in a row; try --precision fp32 or a lower"
+    assert message in str(caught.value) and kept in str(caught.value) and "\n" not in str(caught.value)
     assert caught.value.run == tmp_path
     left = [path.name for path in (tmp_path / "checkpoints").glob("*")]
     assert left == ([f"step-{good:08d}"] if good else [])
@@ -72,28 +72,28 @@ def test_an_infinite_loss_with_a_finite_gradient_is_bad_too() -> None:
 
 
 def test_the_objectives_own_check_stops_the_run(tmp_path: Path) -> None:
-    with pytest.raises(TrainingStopped, match="toy stopped at step 9: the toy is ill; the last good checkpoint is"):
-        toy_run(tmp_path, ill=9)
+    with pytest.raises(TrainingStopped, match="toy stopped at step 9: the toy is wrong; the last good checkpoint is"):
+        toy_run(tmp_path, fails_at=9)
     assert checkpoint.latest(tmp_path).name == "step-00000008"
     assert toy_run(tmp_path).exit_code == 0
 
 
-def test_a_checkpoint_of_a_sick_model_is_not_saved(tmp_path: Path) -> None:
+def test_a_checkpoint_of_a_failing_model_is_not_saved(tmp_path: Path) -> None:
     with pytest.raises(TrainingStopped, match="step 8"):
-        toy_run(tmp_path, ill=8)
+        toy_run(tmp_path, fails_at=8)
     assert checkpoint.latest(tmp_path).name == "step-00000004"
 
 
-def test_diagnostics_are_asked_for_only_where_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, forward = [], ToyObjective.forward
+def test_diagnostics_are_computed_only_where_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    diagnosing, forward = [], ToyObjective.forward
 
     def watched(self: ToyObjective, batch: dict[str, torch.Tensor], diagnose: bool) -> dict:
-        asked.append(diagnose)
+        diagnosing.append(diagnose)
         return forward(self, batch, diagnose)
 
     monkeypatch.setattr(ToyObjective, "forward", watched)
     toy_run(tmp_path, 13)  # logs every third step, saves every fourth
-    assert [step for step, diagnosed in enumerate(asked, 1) if diagnosed] == [3, 4, 6, 8, 9, 12, 13]
+    assert [step for step, diagnosed in enumerate(diagnosing, 1) if diagnosed] == [3, 4, 6, 8, 9, 12, 13]
 
 
 def test_another_recipe_is_refused_and_nothing_is_lost(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_a_run_killed_before_its_first_checkpoint_starts_anew(tmp_path: Path) -> None:
+def test_a_run_killed_before_its_first_checkpoint_starts_again(tmp_path: Path) -> None:
     with pytest.raises(TrainingStopped):
         toy_run(tmp_path, 4, poison=range(1, 4))
     assert toy_run(tmp_path, 4).exit_code == 0
@@ -164,7 +164,7 @@ def test_two_processes_train_as_one(tmp_path: Path, layout: str) -> None:
     script = Path(__file__).parent / "toy_distributed.py"
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    # The second call resumes from where the first was asked to stop.
+    # The second call resumes from where the first was stopped.
     for name in ("two", "two", "whole") if layout == "replicated" else ("two", "two"):
         arguments = [*command, str(script), str(tmp_path / name), layout]
         subprocess.run(arguments, env=environment, check=True, timeout=200)

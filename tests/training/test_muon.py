@@ -1,4 +1,4 @@
-"""Muon against its definition by singular values, beside AdamW, vetoed, and resumed."""
+"""Muon against its definition by singular values, beside AdamW, with skipped steps, and resumed."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_matrices_of_blocks_move_by_muon_and_the_rest_by_adamw() -> None:
     assert kinds["blocks.0.weight"] == ["momentum"] and kinds["blocks.0.bias"] == ["exp_avg", "exp_avg_sq", "step"]
 
 
-def test_a_vetoed_step_changes_nothing_and_the_next_one_goes_on() -> None:
+def test_a_skipped_step_changes_nothing_and_the_next_one_works() -> None:
     net = Net()
     optimizer = build(net, OptimizerConfig(matrices=MUON))
     set_step(optimizer, 1e-3, 0.05)
@@ -123,7 +123,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path: Path) -> None
     assert whole == parts and "optimizer/student.0.weight/momentum" in whole[3]
 
 
-def test_recipes_without_it_are_what_they_were() -> None:
+def test_recipes_without_it_are_unchanged() -> None:
     tiny = plain_tiny()
     assert "matrices" not in to_dict(tiny.optimizer)
     muon = with_fields(tiny, {"optimizer.matrices": "muon", "optimizer.matrices.lr": "0.01"})

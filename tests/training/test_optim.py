@@ -1,4 +1,4 @@
-"""Which parameters decay, and what a vetoed step leaves alone."""
+"""Which parameters decay, and what a skipped step leaves unchanged."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_step_is_the_reference_implementations() -> None:
     torch.testing.assert_close(net.bias, reference.bias, rtol=1e-5, atol=1e-6)
 
 
-def test_a_vetoed_step_changes_nothing_and_the_next_one_goes_on() -> None:
+def test_a_skipped_step_changes_nothing_and_the_next_one_works() -> None:
     torch.manual_seed(0)
     net = nn.Linear(3, 2)
     optimizer = adamw(net)

@@ -1,4 +1,4 @@
-"""What a process learns of the others from the store that they share."""
+"""What a process learns about the others from the shared store."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[distributed.Store]:
     peers.leave()
 
 
-def test_a_process_that_gives_no_sign_of_life_is_gone(store: distributed.Store) -> None:
+def test_a_process_without_heartbeat_is_gone(store: distributed.Store) -> None:
     lost = peers.lost(BROKEN)
-    told = "process of rank 1 (there, pid 7) is gone; the same command resumes from the last checkpoint"
-    assert lost is not None and (str(lost), lost.exit_code) == (told, 75)
+    message = "process of rank 1 (there, pid 7) is gone; the same command resumes from the last checkpoint"
+    assert lost is not None and (str(lost), lost.exit_code) == (message, 75)
 
 
-def test_one_that_said_why_it_ends_is_believed(store: distributed.Store) -> None:
+def test_a_stored_reason_of_a_process_is_reported(store: distributed.Store) -> None:
     store.set("ended/1", "2 data.batch is 5; give another")
     lost = peers.lost(BROKEN)
     assert lost is not None and (str(lost), lost.exit_code) == ("data.batch is 5; give another", 2)
@@ -60,14 +60,14 @@ def test_other_errors_are_not_explained(store: distributed.Store, monkeypatch: p
     assert peers.lost(BROKEN) is None
 
 
-def test_a_line_is_said_once_and_a_process_that_was_told_to_stop_ends_as_the_first(store: distributed.Store) -> None:
+def test_a_message_is_printed_once_and_stopped_processes_take_the_first_exit_code(store: distributed.Store) -> None:
     assert peers.ended(2, "no such folder") == (2, True)
     assert peers.ended(2, "no such folder") == (2, False)
     assert peers.ended(2, "another thing") == (2, True)
     assert peers.ended(75, "")[0] == 2
 
 
-def test_who_waits_for_a_frozen_process_stops(
+def test_a_process_waiting_for_a_frozen_one_stops(
     store: distributed.Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     codes: list[int] = []
@@ -85,7 +85,7 @@ def test_who_waits_for_a_frozen_process_stops(
     assert "process of rank 1 (there, pid 7) is gone: no heartbeat" in capsys.readouterr().err
 
 
-def test_who_is_cut_off_from_the_store_stops(
+def test_a_process_cut_off_from_the_store_stops(
     store: distributed.Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A call to a store behind a network that is cut does not return."""
@@ -100,10 +100,13 @@ def test_who_is_cut_off_from_the_store_stops(
     monkeypatch.setattr(peers, "_read", lambda *_: released.wait(20) and "")
     peers.watch()
     assert released.wait(20) and codes == [75]
-    assert "process of rank 0 (" in (said := capsys.readouterr().err) and "has lost its connection to the store" in said
+    assert (
+        "process of rank 0 (" in (message := capsys.readouterr().err)
+        and "has lost its connection to the store" in message
+    )
 
 
-def test_a_process_that_is_done_is_not_missed(store: distributed.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_process_is_not_reported(store: distributed.Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "_exit", lambda code: pytest.fail("was missed"))
     store.set("ended/1", "0")
     peers.watch()

@@ -1,4 +1,4 @@
-"""`auto` is what is faster, agreed on once for a run."""
+"""`auto` is the faster precision, chosen once for a run."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def faster(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     return request.param
 
 
-def test_auto_is_what_is_faster(faster: str) -> None:
+def test_auto_chooses_the_faster_precision(faster: str) -> None:
     assert resolve_precision("auto", accelerator()) == faster
     with autocast("auto", CPU):
         product = torch.nn.functional.linear(torch.ones(2, 2), torch.ones(2, 2))
     assert product.dtype == (torch.bfloat16 if faster == "bf16" else torch.float32)
 
 
-@pytest.mark.parametrize("asked", ["bf16", "fp32"])
-def test_what_was_asked_for_is_taken(faster: str, asked: precision.Precision) -> None:
-    assert resolve_precision(asked, accelerator()) == asked
+@pytest.mark.parametrize("requested", ["bf16", "fp32"])
+def test_a_requested_precision_is_used(faster: str, requested: precision.Precision) -> None:
+    assert resolve_precision(requested, accelerator()) == requested
 
 
 @pytest.mark.parametrize("before", ["bf16", "fp32"])
-def test_a_run_that_goes_on_keeps_its_precision(faster: str, before: str, tmp_path: Path) -> None:
+def test_a_resumed_run_keeps_its_precision(faster: str, before: str, tmp_path: Path) -> None:
     starts = tmp_path / "environment.json"
     assert resolve_precision("auto", accelerator(), starts) == faster
     starts.write_text(json.dumps([{"precision": "fp32"}, {"precision": before}]))

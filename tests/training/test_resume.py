@@ -1,4 +1,4 @@
-"""A run that was interrupted, however rudely, ends as one that was not: bit for bit."""
+"""A run that was interrupted, even by kill -9, ends like one that was not, bit for bit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLOCK = {"seconds", "clips_per_second", "waiting_share"}
 
 
 def outcome(run: Path) -> tuple:
-    """Every number that a run leaves behind, save those that a clock measured."""
+    """All numbers of a run, except measured times."""
     last = checkpoint.load(checkpoint.latest(run))
     tensors = {
         f"{kind}/{name}": tensor.numpy().tobytes()
@@ -39,7 +39,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple:
     return outcome(run)
 
 
-def test_the_whole_run_is_what_we_think(whole: tuple) -> None:
+def test_the_uninterrupted_run_logs_and_saves_as_expected(whole: tuple) -> None:
     step, _, lines, tensors = whole
     assert step == 20
     assert [line["step"] for line in lines] == [3, 6, 9, 12, 15, 18, 20]
@@ -52,7 +52,7 @@ def test_the_whole_run_is_what_we_think(whole: tuple) -> None:
 
 
 @pytest.mark.parametrize("step", [1, 3, 4, 10, 19, 20])
-def test_sigterm_saves_and_the_run_goes_on_exactly(tmp_path: Path, whole: tuple, step: int) -> None:
+def test_sigterm_saves_and_the_run_resumes_exactly(tmp_path: Path, whole: tuple, step: int) -> None:
     stopped = toy_run(tmp_path, signals={step - 1: signal.SIGTERM})
     assert stopped == type(stopped)(step, 75)
     assert checkpoint.latest(tmp_path).name == f"step-{step:08d}"
@@ -68,7 +68,7 @@ def test_sigusr1_is_a_schedulers_warning_too(tmp_path: Path, whole: tuple) -> No
     assert outcome(tmp_path) == whole
 
 
-def test_a_step_in_micro_batches_goes_on_exactly(tmp_path: Path, whole: tuple) -> None:
+def test_a_run_in_micro_batches_resumes_exactly(tmp_path: Path, whole: tuple) -> None:
     toy_run(tmp_path / "whole", accumulate=2)
     toy_run(tmp_path / "stopped", accumulate=2, signals={6: signal.SIGTERM})
     toy_run(tmp_path / "stopped", accumulate=2)
@@ -87,21 +87,21 @@ def test_ctrl_c_saves_and_a_second_one_is_not_held_back(tmp_path: Path, whole: t
     assert outcome(tmp_path) == whole
 
 
-def test_a_run_that_goes_on_tells_its_checkpoint_again(tmp_path: Path) -> None:
+def test_a_resumed_run_reports_its_checkpoint_again(tmp_path: Path) -> None:
     """It may have been killed between saving it and what was to follow."""
-    told: list[int] = []
-    toy_run(tmp_path, signals={4: signal.SIGTERM}, told=told)
-    toy_run(tmp_path, signals={6: signal.SIGTERM}, told=told)
-    assert told == [4, 5, 5, 7]
+    reported: list[int] = []
+    toy_run(tmp_path, signals={4: signal.SIGTERM}, reported=reported)
+    toy_run(tmp_path, signals={6: signal.SIGTERM}, reported=reported)
+    assert reported == [4, 5, 5, 7]
 
 
-def test_a_run_goes_on_many_times(tmp_path: Path, whole: tuple) -> None:
+def test_a_run_resumes_many_times(tmp_path: Path, whole: tuple) -> None:
     for step in range(20):
         toy_run(tmp_path, signals={step: signal.SIGTERM})
     assert outcome(tmp_path) == whole
 
 
-def test_a_torn_metrics_line_and_a_half_written_checkpoint_do_no_harm(tmp_path: Path, whole: tuple) -> None:
+def test_a_torn_metrics_line_and_a_half_written_checkpoint_are_ignored(tmp_path: Path, whole: tuple) -> None:
     toy_run(tmp_path, signals={9: signal.SIGTERM})
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 12, "loss": 0.1}\n{"step": 15, "lo')
@@ -114,7 +114,7 @@ def test_a_torn_metrics_line_and_a_half_written_checkpoint_do_no_harm(tmp_path: 
 
 
 @pytest.mark.parametrize("moment", [0.05, *(pytest.param(m, marks=pytest.mark.slow) for m in (0.15, 0.25))])
-def test_kill_9_and_going_on(tmp_path: Path, whole: tuple, moment: float) -> None:
+def test_a_run_resumes_exactly_after_kill_9(tmp_path: Path, whole: tuple, moment: float) -> None:
     command = [sys.executable, str(Path(__file__).parent / "toy_training.py"), str(tmp_path), "20", "0.03"]
     process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 60

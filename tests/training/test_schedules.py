@@ -17,7 +17,7 @@ SPANS = st.integers(1, 60).flatmap(lambda steps: st.tuples(st.just(steps), st.in
 
 
 @given(SPANS, st.floats(1e-6, 1.0), st.floats(0.0, 1e-3))
-def test_warmup_cosine_is_what_a_loop_computes(span: tuple[int, int], peak: float, final: float) -> None:
+def test_warmup_cosine_equals_a_loop(span: tuple[int, int], peak: float, final: float) -> None:
     steps, warmup = span
     expected = []
     for it in range(steps):
@@ -30,7 +30,7 @@ def test_warmup_cosine_is_what_a_loop_computes(span: tuple[int, int], peak: floa
 
 
 @given(SPANS, st.floats(0.9, 0.9999), st.floats(0.9, 1.0))
-def test_ramp_is_what_a_loop_computes(span: tuple[int, int], start: float, end: float) -> None:
+def test_ramp_equals_a_loop(span: tuple[int, int], start: float, end: float) -> None:
     steps, over = span
     expected = [start + (end - start) * it / over if it < over else end for it in range(steps)]
     np.testing.assert_allclose(ramp(start, end, steps, over=over), expected, rtol=1e-12)

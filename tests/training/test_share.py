@@ -1,4 +1,4 @@
-"""Whose clips are whose when the number of processes changes."""
+"""The division of a step's clips when the number of processes changes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_new_run() -> None:
         (saved(4, 8), 4, 8, 1),  # whatever the recipe accumulates
     ],
 )
-def test_the_step_and_what_is_computed_at_a_time_stay(
+def test_the_step_and_the_micro_batch_stay(
     before: dict[str, Any], processes: int, clips: int, micro_batches: int
 ) -> None:
     found = share(32, 4, processes, before)
@@ -46,7 +46,7 @@ def test_the_step_and_what_is_computed_at_a_time_stay(
     assert len(found.notes) == (processes != len(before["processes"]))
 
 
-def test_a_step_that_can_not_stay_is_said() -> None:
+def test_a_step_that_cannot_stay_is_noted() -> None:
     found = share(32, 1, 3, saved(2, 16))
     assert (found.clips, found.micro_batches) == (11, 1)
     assert found.notes == (
@@ -55,10 +55,10 @@ def test_a_step_that_can_not_stay_is_said() -> None:
     )
 
 
-def test_what_depends_on_a_micro_batch_is_one_warning() -> None:
+def test_dependence_on_micro_batches_is_one_warning() -> None:
     across = ("a clip is distinguished from the others", "the codebook learns")
-    told = f"{across[0]} and {across[1]} within micro-batches of 8 clips, not over all 32"
-    assert share(32, 4, 1, across=across).notes == (f"warning: {told}",) == share(32, 4, 2, across=across).notes
+    message = f"{across[0]} and {across[1]} within micro-batches of 8 clips, not over all 32"
+    assert share(32, 4, 1, across=across).notes == (f"warning: {message}",) == share(32, 4, 2, across=across).notes
     assert share(32, 1, 1, across=across).notes == () == share(32, 4, 1).notes
 
 

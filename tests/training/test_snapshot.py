@@ -1,4 +1,4 @@
-"""How far a run has come, and how long its steps took."""
+"""Progress of a run, and the time of its steps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from aasp.training import snapshot
 from aasp.training.snapshot import Progress
 
 
-def test_what_is_done_while_the_steps_are_paused_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_while_the_steps_are_paused_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 2.0, 2.5, 12.5, 15.0])
     monkeypatch.setattr(snapshot.time, "monotonic", lambda: next(clock))
     progress = Progress(_clock=snapshot.time.monotonic())

@@ -1,4 +1,4 @@
-"""How runs stand, told from their folders: running, stopped, failed, finished, half written, and what is not a run."""
+"""The status of runs, read from their folders: running, stopped, failed, finished, half written, or not a run."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def line(step: int, **more: Any) -> str:
     )
 
 
-def test_what_a_run_tells(tmp_path: Path) -> None:
+def test_the_status_of_a_run(tmp_path: Path) -> None:
     run = make(tmp_path / "run", lines=line(10) + line(20, loss=1.25) + '{"step": 30, "lo', checkpoint=16)
     found = status_of(run)
     assert found is not None
@@ -76,12 +76,12 @@ def test_cells_of_a_comparison(tmp_path: Path) -> None:
     assert (status_of(broken).state, status_of(broken).reason) == ("failed", "all embeddings lie on a line")
 
 
-def test_a_run_that_breaks_down_says_why_until_it_goes_on(tmp_path: Path) -> None:
+def test_a_failed_run_states_the_reason_until_it_resumes(tmp_path: Path) -> None:
     with pytest.raises(TrainingStopped):
-        toy_run(tmp_path, ill=3)
+        toy_run(tmp_path, fails_at=3)
     found = status_of(tmp_path)
     assert (found.state, found.step) == ("failed", 3)
-    assert found.reason.startswith("toy stopped at step 3: the toy is ill")
+    assert found.reason.startswith("toy stopped at step 3: the toy is wrong")
     toy_run(tmp_path)
     assert not (tmp_path / "failure.json").exists() and status_of(tmp_path).step == 20
 
@@ -89,7 +89,7 @@ def test_a_run_that_breaks_down_says_why_until_it_goes_on(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "recipe", ["", '{"name": "aasp_ti', "[1]", '{"name": 3}', "\0\0", '{"steps": "many"}', "[" * 9999]
 )
-def test_a_damaged_recipe_is_said(tmp_path: Path, recipe: str) -> None:
+def test_a_damaged_recipe_is_reported(tmp_path: Path, recipe: str) -> None:
     run = make(tmp_path / "run", lines="[1]\n\0\0\0", checkpoint=3)
     (run / "recipe.json").write_text(recipe)
     found = status_of(run)
@@ -104,7 +104,7 @@ def test_a_foreign_or_poisoned_log_gives_no_number(tmp_path: Path, tail: str) ->
     json.loads(json.dumps(found.document()), parse_constant=pytest.fail)
 
 
-def test_what_is_no_run_is_passed_over(tmp_path: Path) -> None:
+def test_folders_that_are_no_runs_are_ignored(tmp_path: Path) -> None:
     (tmp_path / "cake").mkdir()
     (tmp_path / "cake/recipe.json").write_text('{"eggs": 3, "steps": 4}')
     (tmp_path / "logs").mkdir()
@@ -123,8 +123,8 @@ def test_running_ones_come_first_then_the_last_active(tmp_path: Path) -> None:
         assert [one.path.name for one in find_runs(tmp_path)] == ["older", "new", "old", "oldest"]
 
 
-def test_asking_does_not_keep_a_run_from_starting(tmp_path: Path) -> None:
-    """One who asks holds the lock for a moment; who needs it then waits a moment."""
+def test_reading_the_status_does_not_block_a_starting_run(tmp_path: Path) -> None:
+    """Reading the status holds the lock for a moment; a run that starts then waits."""
     lock = tmp_path / ".lock"
     lock.touch()
     asking = "import sys, pathlib, aasp.files as f\nwhile True: f.is_locked(pathlib.Path(sys.argv[1]))"

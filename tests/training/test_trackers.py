@@ -22,7 +22,7 @@ from aasp.training.trackers import Trackers, check_installed
 RECIPE = {"name": "toy", "optimizer": {"lr": 0.5}, "layers": [1, 2]}
 
 
-def test_tensorboard_gets_the_same_numbers_and_forgets_what_was_cut(tmp_path: Path) -> None:
+def test_tensorboard_gets_the_same_numbers_and_drops_cut_steps(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     first = Trackers(("tensorboard",), tmp_path, 0, RECIPE)
@@ -35,12 +35,12 @@ def test_tensorboard_gets_the_same_numbers_and_forgets_what_was_cut(tmp_path: Pa
     board = EventAccumulator(str(tmp_path / "tensorboard"))
     board.Reload()
     assert [(event.step, event.value) for event in board.Scalars("loss")] == [(1, 1.0), (2, 2.0), (3, 30.0)]
-    (told,) = board.Tensors("recipe/text_summary")
-    assert b'"lr": 0.5' in told.tensor_proto.string_val[0]
+    (summary,) = board.Tensors("recipe/text_summary")
+    assert b'"lr": 0.5' in summary.tensor_proto.string_val[0]
     assert all(file.is_file() for file in (tmp_path / "tensorboard").iterdir())
 
 
-def test_what_is_not_installed_is_refused_with_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tracker_that_is_not_installed_is_refused_early(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(trackers.PACKAGES, "nosuchtracker", "nosuchtracker")
     with pytest.raises(AaspError, match="--track nosuchtracker: it is not installed; pip install nosuchtracker"):
         Settings("toy", OPTIMIZER, track=("nosuchtracker",))  # type: ignore[arg-type]
@@ -49,7 +49,7 @@ def test_what_is_not_installed_is_refused_with_the_settings(monkeypatch: pytest.
 
 
 class Fake:
-    """A Trackio that keeps what it is told."""
+    """A Trackio that keeps what is logged."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.inits: list[dict[str, Any]] = []
@@ -72,13 +72,13 @@ class Fake:
         self.ends += 1
 
 
-def test_a_training_tells_all_it_logs_and_goes_on_in_the_same_run(
+def test_a_training_logs_to_the_tracker_and_resumes_the_same_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = Fake(monkeypatch)
     run = tmp_path / "toy"
     with pytest.raises(TrainingStopped):
-        toy_run(run, ill=12, track=("trackio",))
+        toy_run(run, fails_at=12, track=("trackio",))
     toy_run(run, track=("trackio",))
     first, then = fake.inits
     assert first["name"] == then["name"] == json.loads((run / "trackers.json").read_text())["trackio"]
@@ -89,7 +89,7 @@ def test_a_training_tells_all_it_logs_and_goes_on_in_the_same_run(
     assert not (run / "tensorboard").exists(), "what is given takes its place"
 
 
-def test_a_tracker_that_breaks_down_stops_no_training(
+def test_a_failing_tracker_stops_no_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake = Fake(monkeypatch)
@@ -99,8 +99,8 @@ def test_a_tracker_that_breaks_down_stops_no_training(
 
     monkeypatch.setattr(fake, "log", refuse)
     assert toy_run(tmp_path / "toy", track=("trackio", "tensorboard")).step == 20
-    told = "tracker trackio: no route to host; continuing without it, "
-    assert capsys.readouterr().err.count(told) == 1
+    warning = "tracker trackio: no route to host; continuing without it, "
+    assert capsys.readouterr().err.count(warning) == 1
     assert any((tmp_path / "toy/tensorboard").iterdir())
 
 
@@ -110,7 +110,7 @@ def test_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mlflow.set_tracking_uri(f"file:{tmp_path / 'mlruns'}")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     ends = {}
-    for options, end in (({"ill": 12}, "FAILED"), ({}, "FINISHED")):
+    for options, end in (({"fails_at": 12}, "FAILED"), ({}, "FINISHED")):
         with contextlib.suppress(TrainingStopped):
             toy_run(tmp_path / "toy", track=("mlflow",), **options)
         client = mlflow.MlflowClient()

@@ -31,7 +31,7 @@ def test_lines_after_the_checkpoint_are_cut_off(tmp_path: Path, step: int, kept:
     assert [line["step"] for line in read_metrics(tmp_path)] == kept
 
 
-def test_a_run_without_metrics_has_none(tmp_path: Path) -> None:
+def test_a_run_without_metrics_reads_as_empty(tmp_path: Path) -> None:
     cut_back(tmp_path / "metrics.jsonl", 3)
     assert read_metrics(tmp_path) == []
 

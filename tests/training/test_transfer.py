@@ -1,4 +1,4 @@
-"""Weights taken from elsewhere, and how that is told."""
+"""Weights taken from another model, and the lines that list them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def module(width: int, deeper: bool = False) -> nn.Module:
     return nn.ModuleDict(parts | ({"more": nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))} if deeper else {}))
 
 
-def test_what_fits_is_copied_and_a_layer_is_never_torn_apart() -> None:
+def test_tensors_that_fit_are_copied_and_layers_stay_whole() -> None:
     torch.manual_seed(0)
     source, target = module(5, deeper=True), module(5)
     given = source.state_dict() | {"last.weight": torch.zeros(2, 7)}
@@ -28,7 +28,7 @@ def test_what_fits_is_copied_and_a_layer_is_never_torn_apart() -> None:
     assert all(torch.equal(after[name], before[name]) for name in done.unfit)
 
 
-def test_what_the_source_lacks_stays_as_it_was() -> None:
+def test_tensors_missing_in_the_source_are_unchanged() -> None:
     source, target = module(5), module(5, deeper=True)
     before = target["more"][1].weight.clone()
     done = transfer(target, source.state_dict())
@@ -38,7 +38,7 @@ def test_what_the_source_lacks_stays_as_it_was() -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "told"),
+    ("names", "expected"),
     [
         (["a.x", "a.y", "b.c.x", "b.c.y", "b.d", "bc.x"], ["a", "b", "bc"]),
         (["a.x", "b.c.x", "b.c.y"], ["a.x", "b.c"]),
@@ -46,5 +46,5 @@ def test_what_the_source_lacks_stays_as_it_was() -> None:
         ([], []),
     ],
 )
-def test_tensors_are_told_by_the_fewest_parts(names: list[str], told: list[str]) -> None:
-    assert list(grouped(names, ["a.x", "a.y", "b.c.x", "b.c.y", "b.d", "bc.x"])) == told
+def test_tensors_are_listed_by_the_fewest_prefixes(names: list[str], expected: list[str]) -> None:
+    assert list(grouped(names, ["a.x", "a.y", "b.c.x", "b.c.y", "b.d", "bc.x"])) == expected

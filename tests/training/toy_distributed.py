@@ -1,4 +1,4 @@
-"""One of several processes that train the toy; the first call is asked to stop by a signal to one of them."""
+"""One of several processes that train the toy; the first call is stopped by a signal to one of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small thing to train, with every kind of randomness in it; a script where a test needs a process to kill."""
+"""A small model to train, with every kind of randomness in it; a script where a test needs a process to kill."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ToyObjective(nn.Module):
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self.register_buffer("centre", torch.zeros(WIDTH))
         self.poison: Container[int] = ()
-        self.noisy, self.ill = noisy, None
+        self.noisy, self.fails_at = noisy, None
 
     def forward(self, batch: dict[str, Tensor], diagnose: bool) -> dict[str, Any]:
         self.steps += 1
@@ -67,7 +67,7 @@ class ToyObjective(nn.Module):
         return {"token_gradient": self.token.grad.norm()}
 
     def check_health(self, metrics: dict[str, float]) -> str | None:
-        return "the toy is ill" if self.ill is not None and int(self.steps) >= self.ill else None
+        return "the toy is wrong" if self.fails_at is not None and int(self.steps) >= self.fails_at else None
 
 
 class ToyBatches:
@@ -103,27 +103,27 @@ def toy_run(
     resume: str | Path = "auto",
     recipe: dict[str, Any] | None = None,
     poison: Container[int] = (),
-    ill: int | None = None,
+    fails_at: int | None = None,
     noisy: bool = True,
     size: int = 4,
     delay: float = 0.0,
     signals: dict[int, int] | None = None,
     shard: bool = False,
-    told: list[int] | None = None,
+    reported: list[int] | None = None,
     **settings: Any,
 ) -> Result:
-    """Train the toy; what is not said is small. `told` takes the steps of the checkpoints that it describes."""
+    """Train the toy; by default everything is small. `reported` takes the steps of the reported checkpoints."""
 
     def on_checkpoint(step: int, tensors: Mapping[str, torch.Tensor]) -> None:
         (Path(out) / "exported").write_text(str(tensors["teacher.weight"].shape))
-        if told is not None:
-            told.append(step)
+        if reported is not None:
+            reported.append(step)
 
     machine = engine.accelerator()
     recipe = {"toy": 1, "steps": steps, **(recipe or {})}
     seed(7)
     objective = ToyObjective(noisy, engine.gatherer(machine))
-    objective.poison, objective.ill = poison, ill
+    objective.poison, objective.fails_at = poison, fails_at
     if shard:  # as accelerate would on accelerators: it knows no FSDP on CPUs
         fully_shard(objective, mesh=init_device_mesh("cpu", (machine.num_processes,)))
         machine.prepare = lambda *what: what

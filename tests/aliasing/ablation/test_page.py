@@ -1,4 +1,4 @@
-"""The ablation's part of the page says what its numbers say."""
+"""The ablation's part of the page states its numbers."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ def found() -> dict[str, Any]:
     return {"cells": cells, "rows": rows, "seeds": 3, "settings": {"steps": 400}}
 
 
-def test_the_answer_tells_what_the_part_brings_and_what_is_unclear(found: dict[str, Any]) -> None:
-    told = answer(found)
-    assert "full against conv: notes +5.0 points (+3.0 to +7.0); no clear difference on speech (−4.0 to +2.0)." in told
-    assert told.startswith("In 3 trainings of 400 steps each")
+def test_the_answer_names_clear_and_unclear_differences(found: dict[str, Any]) -> None:
+    text = answer(found)
+    assert "full against conv: notes +5.0 points (+3.0 to +7.0); no clear difference on speech (−4.0 to +2.0)." in text
+    assert text.startswith("In 3 trainings of 400 steps each")
     for one in found["rows"]:
         one["differences"] = []
     assert answer(found) == "The ablation has no two cells to compare yet."
 
 
-def test_too_few_clusters_are_said_to_be(found: dict[str, Any], tmp_path: Path) -> None:
+def test_too_few_clusters_are_reported(found: dict[str, Any], tmp_path: Path) -> None:
     for one in found["rows"]:
         one["score"] |= {"low": None, "high": None}
         for less in one["differences"]:
@@ -89,5 +89,5 @@ def test_no_text_of_the_document_becomes_anything_else(found: dict[str, Any], tm
     for was in sorted({*hostile.strings(found)}):
         changed = hostile.renamed(found, was, f"{hostile.NAME} {was}")
         (tmp_path / "ablation.json").write_text(json.dumps(changed | made))
-        with contextlib.suppress(AaspError):  # a field of another name lacks
+        with contextlib.suppress(AaspError):  # a field is missing
             hostile.shown(report.build(tmp_path))

@@ -1,4 +1,4 @@
-"""The short stability of an ablation is the laboratory's, clip by clip."""
+"""The short stability metric of an ablation equals the full examination's, clip by clip."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from aasp.pretrain import recipes
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight clips of noise that swells, of four speakers."""
+    """Eight clips of noise of rising level, of four speakers."""
     folder, random = tmp_path_factory.mktemp("clips"), np.random.default_rng(0)
     with (folder / "index.csv").open("w", newline="") as file:
         rows = csv.writer(file)
@@ -55,7 +55,7 @@ def octaves(one: dict[str, list[float | None]]) -> np.ndarray:
 
 
 @pytest.mark.slow
-def test_it_is_what_the_laboratory_finds(index: Path, encoder: AudioEncoder) -> None:
+def test_metrics_equal_those_of_the_stability_report(index: Path, encoder: AudioEncoder) -> None:
     listener = Listener(encoder)
     measured = {measure.name: measure(listener) for measure in open_stability_metrics(f"{index}:speaker")[0]}
     clips = gather(Manifest.open(index)[0], clips=8, seconds=2.5).excerpts
@@ -71,8 +71,8 @@ def test_it_is_what_the_laboratory_finds(index: Path, encoder: AudioEncoder) -> 
 
 
 @pytest.mark.slow
-def test_an_encoder_that_hears_nothing_is_not_ahead_of_its_control(index: Path, encoder: AudioEncoder) -> None:
-    """Trivial stability is no lead: nothing moves, under the control neither."""
+def test_a_constant_encoder_is_not_ahead_of_its_control(index: Path, encoder: AudioEncoder) -> None:
+    """A constant encoder scores no advantage: it does not move under the control either."""
 
     class Deaf(AudioEncoder):
         def embed(self, mel_BTM, frames_B, **options):  # type: ignore[no-untyped-def]

@@ -44,7 +44,7 @@ def test_its_recipe_can_be_built(suite: Suite, cell: Cell) -> None:
     assert cell.asks
 
 
-def test_a_name_means_the_same_everywhere() -> None:
+def test_a_cell_has_the_same_recipe_in_every_suite() -> None:
     known: dict[str, dict[str, object]] = {}
     for _, cell in CELLS:
         assert known.setdefault(cell.name, fields(cell)) == fields(cell)

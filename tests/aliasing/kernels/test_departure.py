@@ -1,4 +1,4 @@
-"""Do learned parameters leave their initialisation: the distance in plain numpy, starts rebuilt, told in a sentence."""
+"""Do learned parameters leave their initialisation: the distance in plain numpy, rebuilt starts, the conclusion."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def rows_of(encoder: AudioEncoder, seed: int | None = 3) -> dict[str, dict]:
         ("logmel", "aape", {"parameters": "learned"}, ["decay (per frame)", "frequency (rad per frame)"]),
     ],
 )
-def test_what_was_just_made_is_where_it_began_and_what_moved_is_not(frontend, stem, fields, names) -> None:
+def test_distance_from_initialisation_is_zero_until_a_parameter_moves(frontend, stem, fields, names) -> None:
     encoder = model(frontend, stem, **fields)
     found = rows_of(encoder)
     part = f"front end {frontend}" if frontend != "logmel" else f"stem {stem}"
@@ -73,7 +73,7 @@ def test_what_was_just_made_is_where_it_began_and_what_moved_is_not(frontend, st
     assert not {name for name in unknown if name.endswith(("project", "select", "lambda_encoder"))}
 
 
-def test_the_distance_is_in_spreads_of_the_starts_or_in_starts_where_all_are_alike() -> None:
+def test_the_distance_is_in_deviations_of_the_starts_or_relative_to_equal_starts() -> None:
     encoder = model("leaf")
     with torch.no_grad():
         encoder.frontend.eta.add_(torch.linspace(-0.1, 0.2, 32))
@@ -86,9 +86,9 @@ def test_the_distance_is_in_spreads_of_the_starts_or_in_starts_where_all_are_ali
     assert centre["spread"] == pytest.approx(start.std(), rel=1e-5) and not centre["alike"] and centre["count"] == 32
     assert delta["alike"] and delta["distance"]["estimate"] == pytest.approx(np.expm1(np.linspace(0, 0.5, 32)).mean())
     assert centre["distance"]["low"] < centre["distance"]["estimate"] < centre["distance"]["high"]
-    told = conclusion(list(found.values()))
-    assert told.startswith("2 of 8 learned parameters left") and "delta of front end leaf (0.3)" in told
-    assert told.endswith("; the other 6 stayed within 0.1 of it.") and told.count(". ") == 0
+    text = conclusion(list(found.values()))
+    assert text.startswith("2 of 8 learned parameters left") and "delta of front end leaf (0.3)" in text
+    assert text.endswith("; the other 6 stayed within 0.1 of it.") and text.count(". ") == 0
 
 
 def test_a_run_that_started_from_a_model_is_held_against_it(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_distance_is_a_share_of_the_range():
     assert estimates.distance(values, np.array([0.2, 0.2]), (0.0, 2.0)) == pytest.approx([0.05, 0.075])
 
 
-def test_the_untrained_stem_is_the_one_that_a_seed_gives():
+def test_the_untrained_stem_is_rebuilt_from_the_seed():
     config = AudioEncoderConfig(stem=AaPEConfig(states=4), encoder=EncoderConfig(24, 1, 2))
     seed(7)
     begun = AudioEncoder(config).stem

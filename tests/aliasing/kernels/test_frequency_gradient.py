@@ -47,7 +47,7 @@ def test_the_conjugate_window_differs_from_its_samples_by_the_hold():
     sampled = by_hand(np.exp(-ALPHA * np.abs(M)), M, AT)
     assert sampled == pytest.approx(known, rel=0.01)
     ours = frequency_gradient(64, "two-sided", "conjugate", AT)[0]
-    # The hold's factor 2 sinh(x) / Lambda turns with beta, against itself on the two sides: little, save far away.
+    # The hold's factor 2 sinh(x) / Lambda turns with beta, opposite on the two sides: small, except far away.
     assert ours[:3] == pytest.approx(known[:3], rel=0.07) and ours[3] == pytest.approx(known[3], rel=0.35)
 
 
@@ -73,7 +73,7 @@ def test_the_controls_known_before_are_of_other_widths():
     assert hann == pytest.approx([79.2, 0.005], rel=0.1)
 
 
-def test_what_the_report_says_in_words():
+def test_the_windows_compare_as_the_report_states():
     gradient = lambda window, distance: frequency_gradient(64, window, "conjugate", [distance])[0][0]
     far = {w: gradient(w, 1.0) for w in ("two-sided", "one-sided", "gaussian", "hann")}
     assert far["two-sided"] > 20 * max(far["gaussian"], far["hann"]) and far["one-sided"] > far["two-sided"]

@@ -1,4 +1,4 @@
-"""Interventions on Lambda do what their names say, to a copy."""
+"""Interventions on Lambda change a copy of the stem as their names state."""
 
 from __future__ import annotations
 

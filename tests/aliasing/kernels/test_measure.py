@@ -1,4 +1,4 @@
-"""From a model and sound files to JSON and from there to the page; what can't be examined is told in a line."""
+"""From a model and sound files to JSON and from there to the page; what can't be examined is refused in one line."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def found(aape_model, sounds):
     return json.loads(json.dumps(measure(open_adapter(aape_model), sounds, Origin(0))))
 
 
-def test_json_tells_of_every_clip(found, sounds):
+def test_json_lists_every_clip(found, sounds):
     assert [clip["file"] for clip in found["clips"]] == sounds
     assert [clip["patches"] for clip in found["clips"]] == [4 * 8, 4 * 8, 6 * 8] and found["band_hz"] == [3.125, 50]
     p = found["parameters"]
@@ -37,7 +37,7 @@ def test_json_tells_of_every_clip(found, sounds):
         assert [np.sum(p[name]["shares"][when]) for when in ("start", "now")] == pytest.approx([1, 1])
 
 
-def test_a_model_that_is_as_it_was_made_has_not_moved(found):
+def test_an_untrained_model_has_not_moved(found):
     for one in (found["parameters"]["alpha"], found["parameters"]["beta"]):
         assert one["moved"]["estimate"] == 0 and one["shares"]["start"] == one["shares"]["now"]
     texts = " ".join(one.text for one in parts(section(found, Path())))
@@ -51,9 +51,9 @@ def test_progress_counts_to_its_end(aape_model, sounds):
 
 
 def test_the_answer_is_a_sentence_with_its_uncertainty(found):
-    told = answer(found)
-    assert told.count(". ") == 0 and told.endswith(".") and "3 clips" in told and "small" in told
-    assert re.search(r"\d %? ?\(\d[\d.]* to \d[\d.]*\)", told)
+    text = answer(found)
+    assert text.count(". ") == 0 and text.endswith(".") and "3 clips" in text and "small" in text
+    assert re.search(r"\d %? ?\(\d[\d.]* to \d[\d.]*\)", text)
 
 
 def test_sections_show_everything(found):
@@ -102,7 +102,7 @@ def test_an_encoder_of_waveforms_is_refused(sounds, token_rate, remedy):
         measure(Waves(), sounds, UNKNOWN)
 
 
-def test_what_was_once_measured_of_an_encoder_of_waveforms_is_not_drawn_as_a_stems(found, tmp_path):
+def test_old_results_of_a_waveform_encoder_are_refused(found, tmp_path):
     kept = ("subject", "frame_rate", "band_hz", "clips", "linear", "pull")  # it had no patches
     older = {name: found[name] for name in kept} | {"evolution": {}, "command": "aasp alias", "software": "aasp 1"}
     (tmp_path / "kernels.json").write_text(json.dumps(older))
@@ -144,5 +144,5 @@ def test_no_text_of_the_document_becomes_anything_else(found, tmp_path):
     for was in sorted({*hostile.strings(found)}):
         changed = hostile.renamed(found, was, f"{hostile.NAME} {was}")
         (tmp_path / "kernels.json").write_text(json.dumps(changed | {"command": "aasp alias", "software": "aasp 1"}))
-        with contextlib.suppress(AaspError):  # a field of another name lacks
+        with contextlib.suppress(AaspError):  # a field is missing
             hostile.shown(report.build(tmp_path))

@@ -1,4 +1,4 @@
-"""Rates are read where they are to be read, and not where they aren't."""
+"""Rates are decoded where they are present, and not where they are absent."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def read() -> dict[tuple[str, str], float]:
     adapter = open_adapter("stem=conv")
     rates = document.draw(adapter, 0, CLIPS)
     rate_at = dict(zip(map(float, rates.clips[:, 0, 0]), rates.classes, strict=True))
-    told = lambda mel: torch.tensor([float(rate_at[float(one[0, 0])]) for one in mel])
-    oracle = Stage("oracle", lambda mel: torch.eye(document.CLASSES)[told(mel).long()][:, None].expand(-1, 4, -1), 8)
+    rate_of = lambda mel: torch.tensor([float(rate_at[float(one[0, 0])]) for one in mel])
+    oracle = Stage("oracle", lambda mel: torch.eye(document.CLASSES)[rate_of(mel).long()][:, None].expand(-1, 4, -1), 8)
     conv = Stage("stem", lambda mel: adapter.embed_logmel(mel).timestamps, 192)
     return accuracies(document.decode(rates, [conv, oracle]))
 
 
-def test_the_frames_tell_nearly_all_and_an_oracle_all(read: dict) -> None:
+def test_rates_are_decoded_from_frames_and_from_an_oracle(read: dict) -> None:
     assert read["frames", "DFT"] > 0.95
     assert read["oracle", "mean"] == 1.0
 
 
-def test_the_mean_of_a_linear_stem_tells_nothing_and_its_deviation_does(read: dict) -> None:
+def test_a_linear_stems_mean_holds_no_rate_and_its_deviation_does(read: dict) -> None:
     assert abs(read["stem", "mean"] - 1 / document.CLASSES) < 0.09  # two and a half deviations of 160 clips
     assert read["stem", "mean+std"] > 0.6
 
@@ -65,7 +65,7 @@ def test_clips_have_rates_within_their_classes_and_are_the_same_for_all() -> Non
     assert inside.mean() > 0.9
 
 
-def test_a_waveforms_encoder_is_asked_too() -> None:
+def test_a_waveform_encoder_is_decoded_too() -> None:
     adapter = Spectrum()
     rates = document.draw(adapter, 0, CLIPS)
     assert rates.clips.shape == (CLIPS, 16_000) and rates.edges[0] == 6.25
@@ -73,7 +73,7 @@ def test_a_waveforms_encoder_is_asked_too() -> None:
         document.decode(rates, [Stage("encoder", lambda wave: adapter.embed_waveform(wave).timestamps, 8)])
     )
     assert found["frames", "DFT"] > 0.95
-    assert found["encoder", "mean"] < 0.4  # but for what 10 ms smooth of the fastest, energies tell nothing
+    assert found["encoder", "mean"] < 0.4  # energies hold no rate, except that 10 ms frames smooth the fastest
 
 
 def test_a_second_subject_is_compared_clip_by_clip() -> None:
@@ -81,13 +81,13 @@ def test_a_second_subject_is_compared_clip_by_clip() -> None:
     rates = document.draw(adapter, 0, 96)
     ones = Stage("stem", lambda mel: torch.ones(len(mel), 2, 3) * mel.mean((1, 2))[:, None, None], 3)
     first = document.decode(rates, [ones])
-    told = document.compared(first, first)
-    assert {row["stage"] for row in told} == {"frames", "stem"}
-    for lead in (row["lead"] for row in told):
+    rows = document.compared(first, first)
+    assert {row["stage"] for row in rows} == {"frames", "stem"}
+    for lead in (row["lead"] for row in rows):
         assert lead["estimate"] == 0 and lead["low"] == -lead["high"] < -0.05, "alike on 32 clips is not alike on all"
     assert document.compared(first, {})[0]["lead"] is None
 
 
-def test_tokens_that_are_fast_enough_leave_nothing_to_ask() -> None:
+def test_tokens_fast_enough_for_every_rate_are_refused() -> None:
     assert document.has_room(6.25) and document.has_room(50)
     assert not document.has_room(100)

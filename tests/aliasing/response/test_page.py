@@ -1,4 +1,4 @@
-"""The page is drawn from the JSON alone, and says what it holds."""
+"""The page is drawn from the JSON alone, and shows its content."""
 
 from __future__ import annotations
 
@@ -102,10 +102,10 @@ def test_sections(found: dict, tmp_path: Path) -> None:
 
 
 def test_the_answer_has_its_uncertainty(found: dict) -> None:
-    told = answer(found)
-    assert "conv <1> (stem) in 60 % [56, 63] of clips; aape (encoder) in 60 % [56, 63] of clips. Chance" in told
-    assert "Chance is 12.5 %; the same probe on the frames themselves reaches 97 %" in told
-    assert "points" not in told  # an encoder has no counterpart in a stem alone
+    text = answer(found)
+    assert "conv <1> (stem) in 60 % [56, 63] of clips; aape (encoder) in 60 % [56, 63] of clips. Chance" in text
+    assert "Chance is 12.5 %; the same probe on the frames themselves reaches 97 %" in text
+    assert "points" not in text  # an encoder has no counterpart in a stem alone
     del found["models"][1]["decoding"]["rows"][-2:]
     assert "aape (stem) in 60 % [56, 63] of clips, +50 [+46, +53] points against conv <1>." in answer(found)
 
@@ -152,5 +152,5 @@ def test_no_text_of_the_document_becomes_anything_else(found: dict, tmp_path: Pa
     for was in sorted({*hostile.strings(found)}):
         changed = hostile.renamed(found, was, f"{hostile.NAME} {was}")
         (tmp_path / "response.json").write_text(json.dumps(changed | made))
-        with contextlib.suppress(AaspError):  # a field of another name lacks
+        with contextlib.suppress(AaspError):  # a field is missing
             hostile.shown(report.build(tmp_path))

@@ -1,4 +1,4 @@
-"""What is measured of stems is what their taps say: conv, low-pass, overlap, and the states of AaPE in each phase."""
+"""Measured responses of stems equal those of their taps: conv, low-pass, overlap, AaPE's states in each phase."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_the_known_response_of_a_stem_made_by_hand_is_recovered() -> None:
     [ConvConfig(), ConvConfig(patch=(8, 32)), LowpassConfig(), ConvConfig(taps=32), ConvConfig(taps=48)],
     ids=str,
 )
-def test_linear_stems_respond_as_their_taps_say(config: object) -> None:
+def test_linear_stems_respond_as_their_taps_predict(config: object) -> None:
     found = response(adapter(config), "stem")
     assert found["linear"]
     scale = max(found["theory"])
@@ -78,12 +78,12 @@ def test_the_convolutions_taps_are_its_weights() -> None:
     assert not taps[1, :16].any() and not taps[1, 32:].any() and not taps[1, :, 0].any()
 
 
-def test_what_the_low_pass_is_for() -> None:
+def test_the_low_pass_attenuates_what_would_alias() -> None:
     summaries = [response(adapter(config), "stem")["summary"] for config in (ConvConfig(), LowpassConfig())]
     conv, lowpass = (one["gain_above"] / one["gain_below"] for one in summaries)
     assert lowpass < 0.2 < 0.5 < conv
     assert all(one["alias_share_above"] == pytest.approx(1, abs=1e-6) for one in summaries)
-    # Of all that tokens show, less moves wrongly: that is what a low-pass brings.
+    # A smaller share of the tokens' variation comes from aliasing: the benefit of a low-pass.
     assert summaries[1]["shift_variance"] < 0.1 < 0.8 < summaries[0]["shift_variance"]
 
 
@@ -97,7 +97,7 @@ FORMS = [
 
 @pytest.mark.parametrize("form", FORMS, ids=str)
 @pytest.mark.parametrize("gain", ["unit", "paper"])
-def test_states_respond_as_their_taps_say(form: dict, gain: str) -> None:
+def test_states_respond_as_their_taps_predict(form: dict, gain: str) -> None:
     found = response(adapter(AaPEConfig(states=4, parameters="fixed", gain=gain, **form)), "states")
     states = found["states"]
     scale = np.max(states["theory"])
@@ -129,7 +129,7 @@ def test_a_states_taps_are_its_response_to_impulses() -> None:
 
 
 @pytest.mark.parametrize(("config", "linear"), [(ConvConfig(), True), (LowpassConfig(), True), (AaPEConfig(), False)])
-def test_superposition_tells_what_is_linear(config: object, linear: bool) -> None:
+def test_superposition_identifies_linear_stems(config: object, linear: bool) -> None:
     stem = adapter(config).stem
     if isinstance(stem, AaPE):
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Modulations have the energy that they state, by Kaldi's own log-mel; what energy means with silence; closed forms."""
+"""Modulations have their stated energy by Kaldi's own log-mel; energy with silence; closed forms."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FLOOR = math.log(2.0**-23)
 
 
 def naive_energy(clean: np.ndarray, moved: np.ndarray) -> float:
-    """E as the docstring says it, bin by bin, on Kaldi's log-mels."""
+    """E as the docstring defines it, bin by bin, on Kaldi's log-mels."""
     total, count = 0.0, 0
     for before, after in zip(kaldi(clean).ravel(), kaldi(moved).ravel(), strict=True):
         total += (max(after, FLOOR) - max(before, FLOOR)) ** 2
@@ -75,7 +75,7 @@ def test_a_slow_modulation_needs_the_depth_of_the_closed_form(noise: Callable[..
     torch.testing.assert_close(depth(clips.clean, moved), expected, rtol=0.01, atol=0)
 
 
-def test_a_fast_modulation_is_smeared_as_the_analysis_window_has_it(noise: Callable[..., Excerpts]) -> None:
+def test_a_fast_modulation_is_smeared_by_the_analysis_window(noise: Callable[..., Excerpts]) -> None:
     """Power is seen through the squared Hann window of 25 ms: its Fourier transform at 40 Hz over that at 0 Hz."""
     t, window = np.arange(400) / 16_000, np.hanning(400) ** 2
     smeared = abs((window * np.exp(2j * np.pi * 40 * t)).sum()) / window.sum()
@@ -83,9 +83,9 @@ def test_a_fast_modulation_is_smeared_as_the_analysis_window_has_it(noise: Calla
     clips = noise(4, frames=402)
     moved = AmplitudeModulation(40.0, 1.0).apply(clips, np.random.default_rng(0))
     change = (log_power(moved) - log_power(clips.clean)).mean(2)[:, :400]
-    heard = 2 / 400 * torch.fft.rfft(change).abs()[:, 160]
+    amplitude = 2 / 400 * torch.fft.rfft(change).abs()[:, 160]
     # Unsmeared, it would be 1.5 times as deep; in the lowest bins the noise itself fluctuates, which takes a little.
-    torch.testing.assert_close(heard, smeared * depth(clips.clean, moved), rtol=0.1, atol=0)
+    torch.testing.assert_close(amplitude, smeared * depth(clips.clean, moved), rtol=0.1, atol=0)
 
 
 @pytest.mark.parametrize("hertz", [3.0, 15.0])
@@ -115,7 +115,7 @@ def test_silence_does_not_dilute_a_change(noise: Callable[..., Excerpts]) -> Non
         assert float(to_decibel(louder)) == pytest.approx(20 * math.log10(2), rel=0.02)
 
 
-def test_sound_in_what_was_silent_counts(noise: Callable[..., Excerpts]) -> None:
+def test_sound_in_silent_frames_counts(noise: Callable[..., Excerpts]) -> None:
     clean = noise(1).clean.clone()
     clean[:, : clean.shape[1] // 2] = 0
     before, after = log_power(clean), log_power(clean.flip(1))
@@ -129,7 +129,7 @@ def test_no_change_has_no_energy(sounds: Excerpts) -> None:
     assert (energy(clean, clean) == 0).all()
 
 
-def test_what_can_not_be_moved_stays_finite() -> None:
+def test_silence_modulated_stays_finite() -> None:
     quiet = 1e-7 * torch.ones(1, 8_000)
     swing = torch.arange(8_000)[None] / 8_000
     assert modulated(quiet, swing, 3.0).isfinite().all()

@@ -1,4 +1,4 @@
-"""The whole examination on encoders whose behaviour is known: one that aliases, one that averages, a deaf one."""
+"""The whole examination on encoders whose behaviour is known: one that aliases, one that averages, a constant one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SPARE, FRAMES, CLIPS = 16, 130, 16
 
 
 class Patches(EncoderAdapter):
-    """Log-mel patches of 16 frames, each told by a single frame of it ("aliases") or by its mean ("averages")."""
+    """Log-mel patches of 16 frames, each represented by one of its frames ("aliases") or by its mean ("averages")."""
 
     rate, token_rate = 16_000, 6.25
 
@@ -97,7 +97,7 @@ def test_a_slow_modulation_is_like_the_control(found: tuple[dict[str, Any], Path
         assert 0.7 < slow["estimate"] < 1.4
 
 
-def test_a_deaf_encoder_is_stable_and_reads_no_rate(found: tuple[dict[str, Any], Path]) -> None:
+def test_a_constant_encoder_is_stable_and_reads_no_rate(found: tuple[dict[str, Any], Path]) -> None:
     deaf = found[0]["models"][2]
     assert deaf["families"]["fast AM"]["cosine"]["estimate"] > 0.98
     for how in ("heard", "compared"):
@@ -111,13 +111,13 @@ def test_every_row_is_there_with_all_its_numbers(found: tuple[dict[str, Any], Pa
     for model in document["models"]:
         assert list(model["rows"]) == keys
         for row in document["rows"]:
-            told = model["rows"][row["key"]]
+            measures = model["rows"][row["key"]]
             names = {*MEASURES, "alignment", "flips"}
             if row["family"] != "control":
                 names |= {"control_cosine", "control_distance", "control_timestamps_distance"}
                 names |= {"excess", "timestamps_excess"}
-            assert set(told) == names
-            assert told["distance"]["low"] <= told["distance"]["estimate"] <= told["distance"]["high"]
+            assert set(measures) == names
+            assert measures["distance"]["low"] <= measures["distance"]["estimate"] <= measures["distance"]["high"]
             assert len(model["clipwise"][row["key"]]["distance"]) == CLIPS
     am = next(row for row in document["rows"] if row["key"] == "AM 9 Hz")
     assert am["off_target"] < 0.01 and am["decibel"]["estimate"] == pytest.approx(3, rel=0.005)
@@ -145,7 +145,7 @@ def test_sounds_are_the_example_s(found: tuple[dict[str, Any], Path], clips: Exc
     assert np.corrcoef(wave, expected)[0, 1] > 0.9999
 
 
-def test_the_section_tells_the_numbers_and_holds_the_sounds(found: tuple[dict[str, Any], Path]) -> None:
+def test_the_section_holds_the_numbers_and_the_sounds(found: tuple[dict[str, Any], Path]) -> None:
     document, folder = found
     made = parts(section(document, folder))
     html = "".join(panel for one in made for panel in one.panels)
@@ -161,13 +161,13 @@ def test_the_section_tells_the_numbers_and_holds_the_sounds(found: tuple[dict[st
 
 
 def test_the_page_has_no_fault_on_a_phone(found: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
-    # Its sounds are decoded in another test: how long a busy browser takes for eight of them is no fault of the page.
+    # Its sounds are decoded in another test: a busy browser may take long for eight of them.
     (tmp_path / "stability.json").write_text(json.dumps({**found[0], "sounds": []}))
     (tmp_path / "report.html").write_text(report.build(tmp_path), encoding="utf-8")
     assert look(tmp_path / "report.html", tmp_path).faults == []
 
 
-def test_without_labels_the_section_says_that_decisions_were_not_looked_at(found: tuple[dict[str, Any], Path]) -> None:
+def test_without_labels_the_section_states_that_decisions_were_not_measured(found: tuple[dict[str, Any], Path]) -> None:
     document = {**found[0], "label": None}
     assert "--label" in "".join(one.text + one.caption for one in parts(section(document, found[1])))
 
@@ -194,7 +194,7 @@ def test_no_text_of_the_document_becomes_anything_else(found: tuple[dict[str, An
     for was in sorted({*hostile.strings(document)}):
         changed = hostile.renamed(document, was, f"{hostile.NAME} {was}")
         (tmp_path / "stability.json").write_text(json.dumps(changed))
-        with contextlib.suppress(AaspError):  # a field of another name lacks
+        with contextlib.suppress(AaspError):  # a field is missing
             hostile.shown(report.build(tmp_path))
 
 

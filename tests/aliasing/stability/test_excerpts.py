@@ -1,4 +1,4 @@
-"""Which seconds of which clips are examined, and what is said of those that can't be."""
+"""Which seconds of which clips are examined, and how skipped clips are listed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_clips_are_spread_evenly_and_short_ones_listed(tmp_path: Path) -> None:
     assert found.skipped[0].reason == "0.7 s long, 0.92 s are needed for 0.6 s and what is to spare"
 
 
-def test_all_there_are_when_more_are_asked_for(tmp_path: Path) -> None:
+def test_all_clips_are_taken_when_more_are_requested(tmp_path: Path) -> None:
     assert len(gather(manifest(tmp_path, [1.0] * FEWEST), clips=100, seconds=0.6).rows) == FEWEST
 
 
@@ -49,6 +49,6 @@ def test_silence_is_listed(tmp_path: Path) -> None:
     assert 4 not in found.rows
 
 
-def test_too_few_clips_are_an_error_that_says_why(tmp_path: Path) -> None:
+def test_too_few_clips_are_an_error_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(AaspError, match=r"0 usable clip\(s\), 8 or more are needed; of 3 skipped the first is .*00"):
         gather(manifest(tmp_path, [0.5] * 3), clips=100, seconds=2.5)

@@ -1,4 +1,4 @@
-"""Measures against naive loops and what they are of sets known to be alike."""
+"""Measures against naive loops, and on sets known to be equal."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def test_measures_by_naive_loops() -> None:
         assert found["timestamps_distance"][i] == pytest.approx(np.mean(distances))
 
 
-def test_timestamps_are_compared_at_the_time_that_is_heard() -> None:
-    """Tokens that are linear in time and hear 50 ms later agree with the clean ones, but for the last: unknown."""
+def test_timestamps_are_compared_at_shifted_times() -> None:
+    """Tokens linear in time, shifted by 50 ms, agree with the clean ones, except the last, which is unknown."""
     clip, _ = embeddings()
     slope = np.random.default_rng(2).standard_normal((9, 1, 6))
     line = lambda seconds: 1 + slope * seconds[None, :, None]

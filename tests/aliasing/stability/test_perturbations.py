@@ -1,4 +1,4 @@
-"""Perturbations against closed forms: cuts, swings of loudness, and where events end up."""
+"""Perturbations against closed forms: cuts, amplitude modulation, and the positions of events."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_every_row_keeps_the_length_and_comes_out_the_same_again(sounds: Excerpt
     assert not torch.equal(made[0], sounds.clean)
 
 
-def test_rows_cover_what_was_asked_for() -> None:
+def test_rows_cover_the_specified_perturbations() -> None:
     table = rows(3.125, 2.5)
     assert len({row.key for row in table}) == len(table)
     assert [row.perturbation.frames for row in table if row.family == "shift"] == list(range(1, 16))  # type: ignore[attr-defined]
@@ -58,7 +58,7 @@ def test_rows_cover_what_was_asked_for() -> None:
     assert {row.key for row in table if row.family == "fast AM"} == {f"AM {f} Hz" for f in (5, 9, 15, 26, 45)}
 
 
-def test_other_seeds_other_phases(noise: Callable[..., Excerpts]) -> None:
+def test_other_seeds_give_other_phases(noise: Callable[..., Excerpts]) -> None:
     clips = noise(2)
     am: Perturbation = AmplitudeModulation(9.0, 3.0)
     first, second = (am.apply(clips, rng(seed)) / clips.clean for seed in (0, 1))

@@ -1,4 +1,4 @@
-"""Probes read what was put in, nothing where there is nothing, and never a clip whose group they were trained on."""
+"""Probes read what is present, are at chance otherwise, and never test a clip of a training group."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_decisions_change_where_the_embedding_crosses() -> None:
 
 
 def test_a_clip_is_named_by_a_head_that_knows_nothing_of_its_group() -> None:
-    """Labels that only the group tells: with a group's other clip in training, naming would be perfect."""
+    """Labels that follow from the group alone: with a group's other clip in training, accuracy would be perfect."""
     groups = np.repeat(np.arange(20), 2)
     labels = RNG(1).permutation(np.repeat(["a", "b"], 10))[groups]
     clean = 10 * np.eye(20)[groups]
@@ -43,12 +43,12 @@ def test_labels_that_can_not_be_probed(labels: list[str], groups: list[int]) -> 
         check_labels(np.array(labels), np.array(groups))
 
 
-def test_a_rate_that_is_there_is_read_and_else_chance() -> None:
+def test_a_rate_that_is_present_is_read_and_others_are_at_chance() -> None:
     rng = RNG(0)
     nothing = rng.standard_normal((8, 60, 10)) * 0.1 + rng.standard_normal((60, 10))
-    told = nothing + 8 * np.eye(10)[:8, None]
+    informative = nothing + 8 * np.eye(10)[:8, None]
     truth = np.arange(8)[:, None]
-    assert (rates_read(told, np.arange(60), 0) == truth).mean() > 0.9
+    assert (rates_read(informative, np.arange(60), 0) == truth).mean() > 0.9
     assert (rates_read(nothing, np.arange(60), 0) == truth).mean() == pytest.approx(1 / 8, abs=0.05)
 
 

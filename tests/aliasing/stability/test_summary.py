@@ -63,10 +63,10 @@ def test_leads_are_differences() -> None:
     assert found["heard"]["estimate"] == 0
 
 
-def test_reading_counts_what_was_taken_for_what() -> None:
-    heard = np.tile(np.arange(8)[:, None], (1, 6))
-    heard[2, :3] = 5
-    found = of_reading({"heard": heard, "compared": heard}, GROUPS)
+def test_reading_counts_confusions() -> None:
+    answers = np.tile(np.arange(8)[:, None], (1, 6))
+    answers[2, :3] = 5
+    found = of_reading({"heard": answers, "compared": answers}, GROUPS)
     assert found["heard"]["estimate"] == pytest.approx((8 * 6 - 3) / 48)
     assert found["by_rate"][2]["estimate"] == 0.5
     assert found["confusion"][2] == [0, 0, 3, 0, 0, 3, 0, 0]

@@ -1,4 +1,4 @@
-"""Lets the tests here share `trees`, and plants what is only to be there."""
+"""Lets the tests here share `trees`, and writes files that only need to exist."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def test_an_id_that_begins_with_y_is_not_mistaken(plant) -> None:
 
 
 @pytest.mark.usefixtures("lists")
-def test_what_is_missing_is_counted_listed_and_told(plant) -> None:
+def test_missing_clips_are_counted_listed_and_noted(plant) -> None:
     root = plant("-0RWZT-miFs.wav", "zzzzzzzzzzz.wav")
     (root / "Y_Yabcdefgh.mpc").write_bytes(b"sound, but none that we read")
     found = AUDIOSET_20K.open(root)
@@ -130,7 +130,7 @@ def test_each_folder_is_listed_once(plant, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.usefixtures("lists")
 @pytest.mark.parametrize(
-    ("file", "text", "told"),
+    ("file", "text", "message"),
     [
         ("eval_segments.csv", HEADER + EVAL + "zzzzzzzzzz2, 30.000\n", "line 6: 2 values instead of 4"),
         ("eval_segments.csv", HEADER + 'zzzz, 30.000, 40.000, "/m/04rlf"\n', "line 4: 'zzzz' is not a YouTube id"),
@@ -142,11 +142,11 @@ def test_each_folder_is_listed_once(plant, monkeypatch: pytest.MonkeyPatch) -> N
         ("class_labels_indices.csv", "index,mid\n", "no column display_name"),
     ],
 )
-def test_a_damaged_list_is_told_in_one_line(plant, list_of, file: str, text: str, told: str) -> None:
+def test_a_damaged_list_is_one_line(plant, list_of, file: str, text: str, message: str) -> None:
     list_of(file, text)
     with pytest.raises(AaspError) as error:
         AUDIOSET_20K.open(plant("-0RWZT-miFs.wav"))
-    assert told in str(error.value) and file in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and file in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_wrong_root(tmp_path: Path, plant, list_of) -> None:

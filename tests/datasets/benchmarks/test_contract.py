@@ -1,4 +1,4 @@
-"""How a copy's differences from the published set are said, and what every benchmark of the registry states."""
+"""Notes on a copy's differences from the published set, and what every benchmark of the registry states."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_whole_copy_differs_in_nothing(toy: Benchmark, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("found", "said"),
+    ("found", "message"),
     [
         (copy(["1", "2", "2"], "aba"), "part 1: 1 clips, published 2"),
         (copy(["1", "1", "2", "2", "3"], "ababa"), "part 3: 1 clips, published 0"),
@@ -41,9 +41,9 @@ def test_a_whole_copy_differs_in_nothing(toy: Benchmark, tmp_path: Path) -> None
         (copy(["1", "1", "2"], "aba", missing=(Skipped("9.wav", "no such file"),)), "missing: 1 clips, the first 9"),
     ],
 )
-def test_each_difference_is_said(toy: Benchmark, tmp_path: Path, found: LabelledSet, said: str) -> None:
+def test_each_difference_is_noted(toy: Benchmark, tmp_path: Path, found: LabelledSet, message: str) -> None:
     notes = replace(toy, read=lambda root: found).open(tmp_path).notes
-    assert any(note.startswith(said) for note in notes)
+    assert any(note.startswith(message) for note in notes)
 
 
 def test_groups_may_be_in_two_parts_where_parts_are_no_folds(toy: Benchmark) -> None:
@@ -76,7 +76,7 @@ def test_an_unknown_benchmark_names_a_near_one() -> None:
 
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS.values(), ids=list(BENCHMARKS))
-def test_every_benchmark_says_what_to_get_and_where_it_goes(benchmark: Benchmark) -> None:
+def test_every_benchmark_states_its_downloads_and_layout(benchmark: Benchmark) -> None:
     assert BENCHMARKS[benchmark.name] is benchmark
     assert benchmark.classes > 1 and all(count > 0 for count in benchmark.counts.values())
     parts = set(benchmark.counts)

@@ -38,7 +38,7 @@ def test_the_published_layout(tmp_path: Path) -> None:
     assert len(parts) == 91 and all(len(those) == 1 for those in parts.values())
 
 
-def test_what_tensorflow_datasets_leaves_out_is_left_out_and_said(tmp_path: Path) -> None:
+def test_clips_left_out_by_tensorflow_datasets_are_left_out_and_noted(tmp_path: Path) -> None:
     crema_d(tmp_path, ACTORS[:3], CLASSES)
     sound(tmp_path / "AudioWAV" / "1040_ITH_SAD_X.wav")
     found = CREMA_D.open(tmp_path)
@@ -66,7 +66,7 @@ def test_evars_benchmark_needs_evars_list(tmp_path: Path) -> None:
     ("name", "complaint"),
     [("hello.wav", "not named ACTOR_SENTENCE_EMOTION_LEVEL"), ("1992_DFA_ANG_XX.wav", "there is no actor 1992")],
 )
-def test_a_stranger_among_the_clips(tmp_path: Path, name: str, complaint: str) -> None:
+def test_an_unknown_file_among_the_clips(tmp_path: Path, name: str, complaint: str) -> None:
     sound(tmp_path / "AudioWAV" / name)
     with pytest.raises(AaspError, match=complaint):
         CREMA_D.open(tmp_path)

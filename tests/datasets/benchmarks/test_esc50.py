@@ -34,7 +34,7 @@ def test_the_published_layout(tmp_path: Path) -> None:
     assert folds_of_groups(found) == {1: 250}
 
 
-def test_the_names_say_what_the_list_says(tmp_path: Path) -> None:
+def test_file_names_give_the_same_set_as_the_list(tmp_path: Path) -> None:
     by_list = MINIATURE.open(esc50(tmp_path, CLASSES))
     (tmp_path / "meta" / "esc50.csv").unlink()
     by_name = MINIATURE.open(tmp_path)
@@ -60,7 +60,7 @@ def test_a_missing_clip_is_named(tmp_path: Path) -> None:
     assert f"missing: 1 clips, the first {gone}: no such file" in found.notes
 
 
-def test_a_recording_in_two_folds_is_said(tmp_path: Path) -> None:
+def test_a_recording_in_two_folds_is_noted(tmp_path: Path) -> None:
     rows = [(f"{fold}-7-{take}-0.wav", fold, 0, "dog", True, 7, take) for fold, take in ((1, "A"), (2, "B"))]
     table(tmp_path / "meta" / "esc50.csv", ESC50_COLUMNS, rows)
     for row in rows:
@@ -88,7 +88,7 @@ def test_a_wrong_root(tmp_path: Path) -> None:
         ESC50.open(tmp_path)
 
 
-def test_a_stranger_among_the_clips(tmp_path: Path) -> None:
+def test_an_unknown_file_among_the_clips(tmp_path: Path) -> None:
     sound(tmp_path / "audio" / "holiday.wav")
     with pytest.raises(AaspError, match=r"holiday\.wav: not named FOLD-CLIP-TAKE-TARGET"):
         ESC50.open(tmp_path)

@@ -1,4 +1,4 @@
-"""What the readers share: lists with clear complaints, folders listed once, draws that are the same everywhere."""
+"""Code shared by the readers: lists with clear errors, folders listed once, draws that are the same everywhere."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from aasp.errors import AaspError
 def test_a_broken_list_is_one_line_with_its_place(tmp_path: Path, content: str, complaint: str) -> None:
     path = tmp_path / "list.csv"
     path.write_text(content)
-    with pytest.raises(AaspError) as told:
+    with pytest.raises(AaspError) as error:
         list(read_rows(path, ("name", "fold")))
-    assert str(path) in str(told.value) and complaint in str(told.value) and "\n" not in str(told.value)
+    assert str(path) in str(error.value) and complaint in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_list_that_is_not_text(tmp_path: Path) -> None:
@@ -44,15 +44,15 @@ def test_a_list_that_is_not_there(tmp_path: Path) -> None:
 def test_each_folder_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a.wav", "b.flac", "c.txt"):
         (tmp_path / name).touch()
-    asked = []
+    listed = []
     listdir = os.listdir
-    monkeypatch.setattr(os, "listdir", lambda folder: asked.append(folder) or listdir(folder))
+    monkeypatch.setattr(os, "listdir", lambda folder: listed.append(folder) or listdir(folder))
     monkeypatch.setattr(os.path, "exists", lambda path: pytest.fail("asked for one file"))
     listing = Listing()
     found = [listing.find(str(tmp_path / name)) for name in ("a.wav", "b.wav", "c.wav", "d.wav")]
     assert found == [str(tmp_path / "a.wav"), str(tmp_path / "b.flac"), None, None]
     assert listing.find(str(tmp_path / "none" / "a.wav")) is None
-    assert asked == [str(tmp_path), str(tmp_path / "none")]
+    assert listed == [str(tmp_path), str(tmp_path / "none")]
 
 
 def test_the_published_format_comes_first(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_the_same_clips_are_held_out_wherever_the_folder_lies(tmp_path: Path) ->
     assert [Path(str(s)).name for s in first.sounds] == [Path(str(s)).name for s in second.sounds]
 
 
-def test_a_folder_by_a_roundabout_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_by_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = classes(tmp_path / "zoo", {"dog": 5, "cat": 5})
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
@@ -66,11 +66,15 @@ def test_parts_that_are_there_are_kept(tmp_path: Path, valid: str | None) -> Non
 
 def test_a_class_of_one_clip_is_refused(tmp_path: Path) -> None:
     classes(tmp_path, {"dog": 3, "yak": 1, "cow": 1})
-    with pytest.raises(AaspError) as told:
+    with pytest.raises(AaspError) as error:
         open_folder(tmp_path)
-    said = str(told.value)
-    assert "class 'cow' has one clip" in said and str(tmp_path / "cow" / "0.wav") in said and "2 such classes" in said
-    assert "\n" not in said
+    message = str(error.value)
+    assert (
+        "class 'cow' has one clip" in message
+        and str(tmp_path / "cow" / "0.wav") in message
+        and "2 such classes" in message
+    )
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize(
@@ -82,7 +86,7 @@ def test_a_class_of_one_clip_is_refused(tmp_path: Path) -> None:
         ({"test/dog": 1, "val/cat": 1}, "has test, valid but no train"),
     ],
 )
-def test_what_is_no_set_of_classes(tmp_path: Path, counts: dict[str, int], complaint: str) -> None:
+def test_a_folder_without_classes_is_refused(tmp_path: Path, counts: dict[str, int], complaint: str) -> None:
     with pytest.raises(AaspError, match=complaint):
         open_folder(classes(tmp_path, counts))
 
@@ -92,7 +96,7 @@ def test_no_such_folder(tmp_path: Path) -> None:
         open_folder(tmp_path / "x")
 
 
-def test_nothing_is_passed_over_in_silence(tmp_path: Path) -> None:
+def test_every_skipped_file_is_listed(tmp_path: Path) -> None:
     classes(tmp_path, {"train/dog": 1, "train/cat": 1, "test/dog": 1})
     for name in ("loose.wav", "loose.flac", "train/loose.wav"):
         sound(tmp_path / name)
@@ -112,7 +116,7 @@ def test_nothing_is_passed_over_in_silence(tmp_path: Path) -> None:
     assert found.notes == ["without sound, not used: folder lists"] and list(found.classes) == ["cat", "dog"]
 
 
-def test_what_is_left_out_is_listed_where_a_command_says(tmp_path: Path) -> None:
+def test_files_left_out_are_listed_in_the_requested_file(tmp_path: Path) -> None:
     root = classes(tmp_path / "zoo", {"dog": 5, "cat": 5})
     (root / "dog" / "a.mpc").touch()
     found = open_labelled("folder", root, missing_list=tmp_path / "missing.csv")
@@ -187,9 +191,9 @@ def test_folds(tmp_path: Path) -> None:
     ],
 )
 def test_folders_that_might_be_either_are_refused(tmp_path: Path, names: tuple[str, ...], complaint: str) -> None:
-    with pytest.raises(AaspError, match=complaint) as told:
+    with pytest.raises(AaspError, match=complaint) as error:
         open_folder(classes(tmp_path, dict.fromkeys(names, 3)))
-    assert "; " in str(told.value) and str(tmp_path) in str(told.value)
+    assert "; " in str(error.value) and str(tmp_path) in str(error.value)
 
 
 def test_a_file_under_two_names_is_never_trained_on_and_tested(tmp_path: Path) -> None:

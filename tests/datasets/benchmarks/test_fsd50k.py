@@ -1,4 +1,4 @@
-"""FSD50K: development and evaluation halves, their lists, and who uploaded what."""
+"""FSD50K: development and evaluation halves, their lists, and the uploaders."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_missing_clips(plant) -> None:
 
 @pytest.mark.usefixtures("lists")
 @pytest.mark.parametrize(
-    ("file", "text", "told"),
+    ("file", "text", "message"),
     [
         ("FSD50K.ground_truth/dev.csv", DEV + "5,Cat,/m/0,train\n", "line 5: 'Cat' is not in vocabulary.csv"),
         ("FSD50K.ground_truth/dev.csv", DEV + "5,Dog,/m/0,test\n", "line 5: split 'test' is neither train nor val"),
@@ -77,11 +77,11 @@ def test_missing_clips(plant) -> None:
         ("FSD50K.metadata/dev_clips_info_FSD50K.json", metadata({"21": "ann"}), "clip 64760 is not in FSD50K.metadata"),
     ],
 )
-def test_a_damaged_list_is_told_in_one_line(plant, list_of, file: str, text: str, told: str) -> None:
+def test_a_damaged_list_is_one_line(plant, list_of, file: str, text: str, message: str) -> None:
     list_of(file, text)
     with pytest.raises(AaspError) as error:
         FSD50K.open(plant(*SOUNDS))
-    assert told in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_wrong_root(plant) -> None:

@@ -34,7 +34,7 @@ def test_a_copy(plant, folder: str) -> None:
 
 
 @pytest.mark.usefixtures("lists")
-def test_the_damaged_file_is_left_out_and_told(plant) -> None:
+def test_the_damaged_file_is_left_out_and_noted(plant) -> None:
     root = plant(*(f"genres/{file}" for file in FILES))
     (root / "genres" / FILES[1]).write_bytes(b"no sound at all")
     found = GTZAN.open(root)
@@ -51,7 +51,7 @@ def test_missing_clips(plant) -> None:
 
 
 @pytest.mark.usefixtures("lists")
-def test_a_damaged_list_is_told_in_one_line(plant, list_of) -> None:
+def test_a_damaged_list_is_one_line(plant, list_of) -> None:
     list_of("test_filtered.txt", "rock/rock.00010.wav\npolka/polka.00000.wav\n")
     with pytest.raises(AaspError, match=r"test_filtered\.txt, line 2: not GENRE/FILE .*: polka/polka\.00000\.wav"):
         GTZAN.open(plant(f"genres/{FILES[0]}"))

@@ -1,4 +1,4 @@
-"""An index of one's own, and the one way in to all labelled data."""
+"""A user's index, and `open_labelled`, which opens all labelled data."""
 
 from __future__ import annotations
 
@@ -76,9 +76,9 @@ def test_several_labels_in_a_run_of_one_label(index: Path) -> None:
     ],
 )
 def test_a_column_that_is_not_there(index: Path, arguments: tuple[str, ...], complaint: str) -> None:
-    with pytest.raises(AaspError) as told:
+    with pytest.raises(AaspError) as error:
         open_index(index, *arguments)
-    assert complaint in str(told.value) and str(index) in str(told.value)
+    assert complaint in str(error.value) and str(index) in str(error.value)
 
 
 @pytest.mark.parametrize("column", ["label", "fold", "who"])
@@ -137,9 +137,9 @@ def test_a_column_that_is_no_split_is_refused_with_what_was_found(
     tmp_path: Path, column: str, values: list, complaint: str
 ) -> None:
     index = split_of(tmp_path, values, column)
-    with pytest.raises(AaspError) as told:
+    with pytest.raises(AaspError) as error:
         open_index(index, "label", column)
-    assert complaint in str(told.value) and str(index) in str(told.value) and "; " in str(told.value)
+    assert complaint in str(error.value) and str(index) in str(error.value) and "; " in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -181,13 +181,13 @@ def test_a_file_in_two_parts_is_refused(tmp_path: Path, again: str) -> None:
         rows = [("0.wav", "a", part), ("1.wav", "b", part), (again, "a", other), ("3.wav", "b", other)]
         found = open_index(table(tmp_path / "i.csv", ("path", "label", "split"), rows), "label", "split")
         assert [note.partition(",")[0] for note in found.notes] == ["rows that repeat a sound: 1"]
-        with pytest.raises(AaspError) as told:
+        with pytest.raises(AaspError) as error:
             Task.of(found, choose="next_fold")
-        assert f"{tmp_path}/0.wav is in {part!r}" in str(told.value) and f"in {other!r}" in str(told.value)
-        assert "what is trained on can't be tested" in str(told.value) and "\n" not in str(told.value)
+        assert f"{tmp_path}/0.wav is in {part!r}" in str(error.value) and f"in {other!r}" in str(error.value)
+        assert "what is trained on can't be tested" in str(error.value) and "\n" not in str(error.value)
 
 
-def test_rows_that_repeat_a_file_of_their_part_are_said(tmp_path: Path) -> None:
+def test_rows_that_repeat_a_file_of_their_part_are_noted(tmp_path: Path) -> None:
     split_of(tmp_path, ["train"] * 4 + ["test"] * 2)
     rows = [(f"{row}.wav", "ab"[row % 2], "train" if row < 4 else "test") for row in range(6)]
     rows += [rows[0], ("./1.wav", "a", "train")]
@@ -236,16 +236,16 @@ def gone(index: Path, count: int) -> list[str]:
 
 def test_files_that_do_not_exist_are_all_listed_and_three_are_shown(index: Path, tmp_path: Path) -> None:
     paths, listed = gone(index, 5), tmp_path / "missing.csv"
-    with pytest.raises(AaspError) as told:
+    with pytest.raises(AaspError) as error:
         open_index(index, "label", "fold", missing_list=listed)
-    said = str(told.value)
-    assert f"5 of 6 files do not exist: {', '.join(paths[:3])} and 2 more, all listed in {listed}" in said
-    assert paths[3] not in said and "\n" not in said
+    message = str(error.value)
+    assert f"5 of 6 files do not exist: {', '.join(paths[:3])} and 2 more, all listed in {listed}" in message
+    assert paths[3] not in message and "\n" not in message
     with listed.open(newline="", encoding="utf-8") as file:
         assert list(csv.reader(file)) == [["path", "reason"], *([path, "no such file"] for path in paths)]
 
 
-def test_missing_files_can_be_allowed_but_are_told(index: Path) -> None:
+def test_missing_files_can_be_allowed_and_are_listed(index: Path) -> None:
     paths = gone(index, 2)
     found = open_index(index, "label", "fold", "who", allow_missing=True)
     assert len(found) == 1 and [file.path for file in found.missing] == paths
@@ -258,7 +258,7 @@ def test_not_every_file_may_be_missing(tmp_path: Path) -> None:
         open_index(index, "label", "fold", allow_missing=True)
 
 
-def test_the_way_in_to_each_kind(index: Path, tmp_path: Path) -> None:
+def test_open_labelled_opens_each_kind(index: Path, tmp_path: Path) -> None:
     assert open_labelled(index=index, label="label", split="fold", group="who").name == "set/mine.csv"
     esc50(tmp_path / "copy", CLASSES)
     assert open_labelled("esc50", tmp_path / "copy").name == "esc50"
@@ -269,7 +269,7 @@ def test_the_way_in_to_each_kind(index: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "complaint"),
+    ("options", "complaint"),
     [
         ({}, "name --benchmark NAME --root DIR, or --index FILE"),
         ({"benchmark": "esc50", "index": "i.csv"}, "both --benchmark esc50 and --index i.csv"),
@@ -282,7 +282,7 @@ def test_the_way_in_to_each_kind(index: Path, tmp_path: Path) -> None:
         ({"index": "i.csv", "label": "x", "split": "y", "root": "."}, "--root . with --index i.csv"),
     ],
 )
-def test_what_was_not_asked_rightly(asked: dict[str, str], complaint: str) -> None:
-    with pytest.raises(AaspError) as told:
-        open_labelled(**asked)  # type: ignore[arg-type]
-    assert complaint in str(told.value)
+def test_options_that_do_not_go_together(options: dict[str, str], complaint: str) -> None:
+    with pytest.raises(AaspError) as error:
+        open_labelled(**options)  # type: ignore[arg-type]
+    assert complaint in str(error.value)

@@ -1,4 +1,4 @@
-"""Indices of mixtures: what they mix, where it lies, and what hangs together."""
+"""Indices of mixtures: their sources, their paths, and groups of mixtures that share a recording."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_recipe(recipe: Path) -> None:
     assert open_mixtures(recipe, group="id").groups == ["m0", "m1", "m2", "m3"]
 
 
-def test_every_command_reaches_it(recipe: Path) -> None:
+def test_every_command_opens_it_as_an_index(recipe: Path) -> None:
     assert is_recipe(recipe)
     found = open_labelled(index=str(recipe), label="labels", split="fold")
     assert found.sounds == open_mixtures(recipe).sounds
@@ -60,7 +60,7 @@ def test_an_index_of_files_is_not_taken_for_one(tmp_path: Path) -> None:
     assert not is_recipe(tmp_path)
 
 
-def test_what_hangs_together_is_said(recipe: Path) -> None:
+def test_mixtures_that_share_a_recording_are_grouped(recipe: Path) -> None:
     more = "m4,1,train,dog,set/1-100-A-0.wav;set/1-200-A-10.wav,0;0,0;0\nm5,2,train,dog,set/1-200-A-10.wav,0,0\n"
     recipe.write_text(HEADER + ROWS + more)
     found = open_mixtures(recipe)
@@ -83,7 +83,7 @@ def test_missing_files(recipe: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "message"),
     [
         ("m4,1,train,dog,set/1-100-A-0.wav,0;0,0", "line 6: 1 paths, 2 gains, 1 offsets"),
         ("m4,1,train,dog,,,", "line 6: 0 paths, 0 gains, 0 offsets"),
@@ -93,11 +93,11 @@ def test_missing_files(recipe: Path, tmp_path: Path) -> None:
         ("m4,,train,dog,set/1-100-A-0.wav,0,0", "column fold: 1 of 5 clips have none, the first in row 5"),
     ],
 )
-def test_a_bad_row_is_told_in_one_line(recipe: Path, row: str, told: str) -> None:
+def test_a_bad_row_is_one_line(recipe: Path, row: str, message: str) -> None:
     recipe.write_text(HEADER + ROWS + row + "\n")
     with pytest.raises(AaspError) as error:
         open_mixtures(recipe)
-    assert told in str(error.value) and "recipe.csv" in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "recipe.csv" in str(error.value) and "\n" not in str(error.value)
 
 
 def test_absent_files_and_columns(recipe: Path) -> None:
@@ -132,7 +132,7 @@ def test_the_recipe_of_esc10_is_mixed_as_it_says(data_root: Path) -> None:
 
 
 def test_no_recording_of_esc10_is_in_two_folds(data_root: Path) -> None:
-    """What makes its folds a test: read off the sources, not off our groups."""
+    """That its folds are disjoint: read from the sources, not from our groups."""
     with (data_root / "esc10" / "index.csv").open(newline="") as file:
         recording = {f"esc10/{row['path']}": row["src_file"] for row in csv.DictReader(file)}
     folds: dict[str, set[str]] = {}

@@ -1,4 +1,4 @@
-"""NSynth by Google's lists, and notes that are only named as NSynth's are."""
+"""NSynth by Google's lists, and notes that only have NSynth's names."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_the_published_layout(tmp_path: Path) -> None:
     assert Counter(family.parts) == COUNTS
 
 
-def test_one_part_alone_can_be_read_and_the_lack_of_others_is_said(tmp_path: Path) -> None:
+def test_one_part_alone_can_be_read_and_missing_parts_are_noted(tmp_path: Path) -> None:
     found = NSYNTH_FAMILY.open(nsynth(tmp_path, {"test": INSTRUMENTS["test"]}))
     assert set(found.parts) == {"test"}
     assert "part train: 0 clips, published 289,205" in found.notes
@@ -60,12 +60,12 @@ def test_a_missing_note_is_named(tmp_path: Path) -> None:
 def test_a_broken_list(tmp_path: Path, content: str, complaint: str) -> None:
     path = nsynth(tmp_path, INSTRUMENTS) / "nsynth-train" / "examples.json"
     path.write_text(content)
-    with pytest.raises(AaspError) as told:
+    with pytest.raises(AaspError) as error:
         NSYNTH_FAMILY.open(tmp_path)
-    assert str(path) in str(told.value) and complaint in str(told.value) and "\n" not in str(told.value)
+    assert str(path) in str(error.value) and complaint in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_family_that_nsynth_has_not(tmp_path: Path) -> None:
+def test_an_unknown_family(tmp_path: Path) -> None:
     nsynth(tmp_path, {"train": ["kazoo_acoustic_001"]})
     with pytest.raises(AaspError, match="'kazoo' is not a class of nsynth_family"):
         NSYNTH_FAMILY.open(tmp_path)
@@ -90,7 +90,7 @@ def test_a_wrong_root(tmp_path: Path) -> None:
         (("audio/bass_acoustic_001-060-100.wav", "dev"), "line 2: unknown part 'dev'"),
     ],
 )
-def test_notes_of_ones_own_that_can_not_be_read(tmp_path: Path, row: tuple[str, str], complaint: str) -> None:
+def test_user_notes_that_cannot_be_read(tmp_path: Path, row: tuple[str, str], complaint: str) -> None:
     sound(tmp_path / row[0])
     table(tmp_path / "index.csv", ("path", "split"), [row])
     with pytest.raises(AaspError, match=complaint):
@@ -98,7 +98,7 @@ def test_notes_of_ones_own_that_can_not_be_read(tmp_path: Path, row: tuple[str, 
 
 
 @pytest.mark.parametrize(("name", "column"), [("nsynth_family", "label"), ("nsynth_source", "instrument_source")])
-def test_the_names_of_the_real_notes_say_what_their_index_says(data_root: Path, name: str, column: str) -> None:
+def test_names_of_the_real_notes_agree_with_their_index(data_root: Path, name: str, column: str) -> None:
     from aasp.datasets.benchmarks.index import open_index
 
     index = data_root / "nsynth_like" / "index.csv"

@@ -36,8 +36,8 @@ def test_all_words_by_the_lists(root: Path) -> None:
     found = replace(SPEECH_COMMANDS_V2, counts={"train": 70, "valid": 35, "test": 35}).open(root)
     assert found.notes == [] and list(found.classes) == sorted(found.classes) and len(found.classes) == 35
     assert found.groups is not None
-    heard = {(speaker, part) for part, speakers in SPEAKERS.items() for speaker in speakers}
-    assert set(zip(found.groups, found.parts, strict=True)) == heard
+    expected = {(speaker, part) for part, speakers in SPEAKERS.items() for speaker in speakers}
+    assert set(zip(found.groups, found.parts, strict=True)) == expected
     assert len(WORDS["v0.01"]) == 30 and set(WORDS["v0.01"]) < set(WORDS["v0.02"])
 
 
@@ -73,17 +73,17 @@ def test_the_choice_is_the_same_wherever_the_copy_lies(root: Path, tmp_path: Pat
     assert moved == [str(sound) for sound in first.sounds]
 
 
-def test_no_part_hears_a_sample_of_another_parts_silence(tmp_path: Path) -> None:
+def test_parts_share_no_sample_of_silence(tmp_path: Path) -> None:
     many = {part: [f"{part}{number}" for number in range(10)] for part in SPEAKERS}
     found = SPEECH_COMMANDS_V2_12.open(speech_commands(tmp_path, COMMANDS, many))
-    heard: dict[tuple[str, str], tuple[float, float]] = {}
+    used: dict[tuple[str, str], tuple[float, float]] = {}
     for piece, part in zip(found.sounds, found.parts, strict=True):
         if isinstance(piece, Excerpt):
-            begin, end = heard.get((piece.path, part), (piece.start, piece.start))
-            heard[piece.path, part] = min(begin, piece.start), max(end, piece.start + piece.seconds)
-    assert len(heard) == 6
-    for path in {path for path, _ in heard}:
-        spans = [heard[path, part] for part in ("train", "valid", "test")]
+            begin, end = used.get((piece.path, part), (piece.start, piece.start))
+            used[piece.path, part] = min(begin, piece.start), max(end, piece.start + piece.seconds)
+    assert len(used) == 6
+    for path in {path for path, _ in used}:
+        spans = [used[path, part] for part in ("train", "valid", "test")]
         assert all(before[1] <= after[0] for before, after in pairwise(spans))
         assert spans[0][0] >= 0 and spans[-1][1] <= 12
     assert found.groups is not None

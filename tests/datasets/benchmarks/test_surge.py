@@ -1,4 +1,4 @@
-"""Surge: presets, notes, and what stands in for a split that is not there."""
+"""Surge: presets, notes, and our own split where the list is missing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_notes_that_are_not_there_are_missing(plant, list_of) -> None:
     assert len(found.missing) == 3 * 88 - 2
 
 
-def test_without_the_list_presets_are_divided_and_that_is_said(plant) -> None:
+def test_without_the_list_presets_are_divided_and_a_note_says_so(plant) -> None:
     presets = [f"preset-{number}" for number in range(40)]
     root = plant(*(f"{preset}/60.ogg" for preset in presets))
     (root / "notes").mkdir()

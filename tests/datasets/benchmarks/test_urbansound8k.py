@@ -22,12 +22,12 @@ def test_the_published_layout(tmp_path: Path) -> None:
     assert (found.labels[row], found.parts[row], found.groups[row]) == (("gun_shot",), "3", "306")
 
 
-def test_counts_that_are_not_the_published_ones_are_said(tmp_path: Path) -> None:
+def test_counts_that_differ_from_the_published_are_noted(tmp_path: Path) -> None:
     notes = URBANSOUND8K.open(urbansound8k(tmp_path, CLASSES)).notes
     assert "part 1: 20 clips, published 873" in notes and "part 10: 0 clips, published 837" in notes
 
 
-def test_a_recording_in_two_folds_is_said(tmp_path: Path) -> None:
+def test_a_recording_in_two_folds_is_noted(tmp_path: Path) -> None:
     table = urbansound8k(tmp_path, CLASSES) / "metadata" / "UrbanSound8K.csv"
     table.write_text(table.read_text().replace("101-1-0-0.wav,101,", "101-1-0-0.wav,200,"))
     assert MINIATURE.open(tmp_path).notes == [

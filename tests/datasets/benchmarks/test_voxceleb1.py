@@ -45,7 +45,7 @@ def test_missing_clips(plant, list_of) -> None:
 
 
 @pytest.mark.parametrize("line", ["4 id10003/na8-QEFmj44/00003.wav", "1 id10003/00003.wav"])
-def test_a_damaged_list_is_told_in_one_line(plant, list_of, line: str) -> None:
+def test_a_damaged_list_is_one_line(plant, list_of, line: str) -> None:
     list_of("iden_split.txt", LIST + line + "\n")
     with pytest.raises(AaspError, match=r"iden_split\.txt, line 5: not PART SPEAKER/VIDEO/UTTERANCE"):
         VOXCELEB1.open(plant(f"wav/{FILES[0]}"))

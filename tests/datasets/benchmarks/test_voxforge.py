@@ -31,7 +31,7 @@ def test_with_the_list(plant, list_of) -> None:
     assert sum(VOXFORGE.counts.values()) == 176_428
 
 
-def test_without_the_list_speakers_are_divided_and_that_is_said(plant) -> None:
+def test_without_the_list_speakers_are_divided_and_a_note_says_so(plant) -> None:
     sessions = [f"{LANGUAGES[who % 6]}/who{who}-2008010{day}-abc" for who in range(30) for day in (1, 2)]
     root = plant(*(f"{session}/wav/a.wav" for session in sessions), "de/who0-20090101-new/flac/b.flac")
     found = VOXFORGE.open(root)
@@ -54,7 +54,7 @@ def test_without_the_list_speakers_are_divided_and_that_is_said(plant) -> None:
         ("somebody", "somebody"),
     ],
 )
-def test_who_speaks(session: str, speaker: str) -> None:
+def test_speaker_of_a_session(session: str, speaker: str) -> None:
     assert speaker_of(session) == speaker
 
 

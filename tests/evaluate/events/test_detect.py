@@ -1,4 +1,4 @@
-"""Events from probabilities: thresholds, smoothing, least lengths; and their scores, sed_eval's to the digit."""
+"""Events from probabilities: thresholds, smoothing, minimum lengths; and their scores, equal to sed_eval's."""
 
 from __future__ import annotations
 
@@ -37,29 +37,29 @@ def test_a_stretch_over_the_threshold_is_an_event() -> None:
 
 
 def test_thresholds_of_single_classes() -> None:
-    said = steps("dd........", "...cc.....")
-    assert found(said, threshold=0.95, thresholds={"cat": 0.5}) == [("cat", 0.3, 0.5)]
-    assert found(said, threshold=0.15) == [("cat", 0.0, 1.0), ("dog", 0.0, 1.0)]
+    scores = steps("dd........", "...cc.....")
+    assert found(scores, threshold=0.95, thresholds={"cat": 0.5}) == [("cat", 0.3, 0.5)]
+    assert found(scores, threshold=0.15) == [("cat", 0.0, 1.0), ("dog", 0.0, 1.0)]
     with pytest.raises(AaspError, match=r"threshold bird=0.5: no such class; the model has dog, cat"):
-        found(said, thresholds={"bird": 0.5})
+        found(scores, thresholds={"bird": 0.5})
 
 
-def test_a_median_fills_holes_and_drops_splinters() -> None:
-    said = steps("dd.dd..d..")
-    assert found(said, smooth=0.3) == [("dog", 0.0, 0.5)]
-    assert found(said, smooth=0.1) == found(said), "a filter of one step"
-    score = detect("a", EDGES, said, CLASSES, Detection(smooth=0.3))[0].score
+def test_a_median_fills_gaps_and_drops_short_events() -> None:
+    scores = steps("dd.dd..d..")
+    assert found(scores, smooth=0.3) == [("dog", 0.0, 0.5)]
+    assert found(scores, smooth=0.1) == found(scores), "a filter of one step"
+    score = detect("a", EDGES, scores, CLASSES, Detection(smooth=0.3))[0].score
     assert score == pytest.approx(0.9), "the mean of the smoothed steps"
 
 
-def test_what_is_shorter_than_the_least_length_is_left_out() -> None:
+def test_events_shorter_than_the_minimum_length_are_left_out() -> None:
     assert found(steps("d..dd..ddd"), min_length=0.2) == [("dog", 0.3, 0.5), ("dog", 0.7, 1.0)]
     assert found(steps("d..dd..ddd"), min_length=2.0) == []
 
 
 @pytest.mark.parametrize("how", [{"threshold": 0}, {"threshold": 1.0}, {"thresholds": {"dog": -1}}, {"smooth": -1},
                                  {"min_length": float("nan")}])  # fmt: skip
-def test_settings_that_are_none(how: dict) -> None:
+def test_invalid_settings_are_refused(how: dict) -> None:
     with pytest.raises(AaspError, match=r"threshold (dog=-1|0|1): a|smooth is|min_length is"):
         Detection(**how)
 
@@ -83,11 +83,11 @@ RECORDED = json.loads((Path(__file__).parents[1] / "recorded/sed_eval.json").rea
 def recorded(which: str) -> np.ndarray:
     counts = []
     for file in RECORDED["files"]:
-        truth, said = ([Event("x", *one) for one in file[name]] for name in ("truth", "said"))
+        truth, predicted = ([Event("x", *one) for one in file[name]] for name in ("truth", "said"))
         if which == "segment":
-            counts.append(segment_counts(truth, said, RECORDED["classes"], file["seconds"]))
+            counts.append(segment_counts(truth, predicted, RECORDED["classes"], file["seconds"]))
         else:
-            counts.append(event_counts(truth, said, RECORDED["classes"]))
+            counts.append(event_counts(truth, predicted, RECORDED["classes"]))
     return np.sum(counts, axis=0)
 
 
@@ -104,12 +104,12 @@ def test_as_many_events_are_paired_as_can_be() -> None:
     rng = np.random.default_rng(0)
     for _ in range(60):
         spans = rng.uniform(0, 1, (2, 4))
-        truth, said = ([Event("x", start, start + 0.5, "dog") for start in row] for row in spans)
-        hits = event_counts(truth, said, ["dog"])[0, 0]
+        truth, predicted = ([Event("x", start, start + 0.5, "dog") for start in row] for row in spans)
+        hits = event_counts(truth, predicted, ["dog"])[0, 0]
         near = np.abs(spans[0][:, None] - spans[1]) <= 0.2
         assert hits == max(sum(near[i, j] for i, j in enumerate(order)) for order in permutations(range(4)))
 
 
-def test_nothing_there_and_nothing_said_is_no_score() -> None:
+def test_no_events_and_no_predictions_are_no_score() -> None:
     assert np.isnan(micro_f1(np.zeros((3, 2)))) and np.isnan(macro_f1(np.zeros((3, 2))))
     assert micro_f1(np.array([[0], [2], [0]])) == 0

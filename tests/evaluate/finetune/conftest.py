@@ -1,4 +1,4 @@
-"""A tiny encoder and short tones of three pitches: what can be fine-tuned in seconds."""
+"""A tiny encoder and short tones of three pitches: a fine-tuning takes seconds."""
 
 from __future__ import annotations
 

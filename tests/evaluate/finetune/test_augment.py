@@ -1,4 +1,4 @@
-"""What training makes of clips, against plain numpy."""
+"""Augmentation of clips in training, against plain numpy."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def test_a_clip_weighs_as_much_as_its_labels_are_rare() -> None:
     np.testing.assert_allclose(clip_weights(np.array([0, 0, 0, 2]), 3), [1 / 3, 1 / 3, 1 / 3, 1.0])
 
 
-def test_what_cannot_be_opened_is_named_and_left_out(tones: Any) -> None:
+def test_files_that_cannot_be_opened_are_named_and_left_out(tones: Any) -> None:
     labelled = tones()
     Path(labelled.sounds[1]).write_bytes(b"no sound")
     Path(labelled.sounds[20]).unlink()

@@ -20,30 +20,30 @@ from aasp.model.audio_classifier import AudioClassifier
 from aasp.model.audio_encoder import AudioEncoder
 
 
-def asked_of(encoder: AudioEncoder, tones: Callable, steps: int, lr: float = 1e-3) -> tuple[Finetuning, np.ndarray]:
+def request_for(encoder: AudioEncoder, tones: Callable, steps: int, lr: float = 1e-3) -> tuple[Finetuning, np.ndarray]:
     labelled, seconds = measured(tones())
     recipe = cut(seconds, steps, 8, 2.0)
     recipe = replace(recipe, optimizer=replace(recipe.optimizer, lr=lr))
     return Finetuning(encoder, "m", labelled, recipe), seconds
 
 
-def head_inputs(asked: Finetuning) -> np.ndarray:
+def head_inputs(request: Finetuning) -> np.ndarray:
     """What the head reads before the first step, as a fine-tuning with a run computes it."""
-    classifier = AudioClassifier(asked.classifier_config())
-    classifier.encoder.load_state_dict(asked.encoder.state_dict())
-    return embeddings(classifier, asked.labelled.sounds)[0]
+    classifier = AudioClassifier(request.classifier_config())
+    classifier.encoder.load_state_dict(request.encoder.state_dict())
+    return embeddings(classifier, request.labelled.sounds)[0]
 
 
-def trained(asked: Finetuning, seconds: np.ndarray, per_class: int = 3) -> tuple[ProbeResult, Task]:
-    task = Task.of(asked.labelled, choose="held_out")
+def trained(request: Finetuning, seconds: np.ndarray, per_class: int = 3) -> tuple[ProbeResult, Task]:
+    task = Task.of(request.labelled, choose="held_out")
     rounds = few_label_rounds(task, per_class, 1000)
-    return few_label_result(asked, task, rounds, seconds, head_inputs(asked)), task
+    return few_label_result(request, task, rounds, seconds, head_inputs(request)), task
 
 
-def test_a_few_labels_tell_tones_apart_and_the_same_call_says_the_same(encoder: AudioEncoder, tones: Callable) -> None:
-    asked, seconds = asked_of(encoder, tones, steps=4)
-    one, task = trained(asked, seconds)
-    two, _ = trained(asked, seconds)
+def test_a_few_labels_separate_tones_and_a_repeated_call_agrees(encoder: AudioEncoder, tones: Callable) -> None:
+    request, seconds = request_for(encoder, tones, steps=4)
+    one, task = trained(request, seconds)
+    two, _ = trained(request, seconds)
     assert one.score > 0.8
     np.testing.assert_array_equal(one.probabilities, two.probabilities)
     np.testing.assert_array_equal(one.test, task.test)
@@ -52,27 +52,27 @@ def test_a_few_labels_tell_tones_apart_and_the_same_call_says_the_same(encoder: 
 
 def test_the_encoder_that_is_given_stays_as_it_is(encoder: AudioEncoder, tones: Callable) -> None:
     before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
-    asked, seconds = asked_of(encoder, tones, steps=2)
-    trained(asked, seconds)
+    request, seconds = request_for(encoder, tones, steps=2)
+    trained(request, seconds)
     assert all((tensor == before[name]).all() for name, tensor in encoder.state_dict().items())
 
 
-def test_more_steps_change_what_is_said(encoder: AudioEncoder, tones: Callable) -> None:
-    """A rate of next to nothing leaves the probe that it begins as; a higher one does not."""
-    still, moved = (trained(*asked_of(encoder, tones, steps=3, lr=lr))[0].probabilities for lr in (1e-12, 1e-2))
+def test_more_steps_change_the_predictions(encoder: AudioEncoder, tones: Callable) -> None:
+    """A learning rate close to zero leaves the initial probe unchanged; a higher one does not."""
+    still, moved = (trained(*request_for(encoder, tones, steps=3, lr=lr))[0].probabilities for lr in (1e-12, 1e-2))
     assert np.abs(still - moved).max() > 0.01
-    once = trained(*asked_of(encoder, tones, steps=1, lr=1e-12))[0].probabilities
+    once = trained(*request_for(encoder, tones, steps=1, lr=1e-12))[0].probabilities
     np.testing.assert_allclose(still, once, atol=1e-4)
 
 
 def test_the_test_part_is_not_trained_on(encoder: AudioEncoder, tones: Callable) -> None:
     """Other labels there, and other vectors, leave every prediction as it was."""
-    asked, seconds = asked_of(encoder, tones, steps=2)
-    clean, task = trained(asked, seconds)
+    request, seconds = request_for(encoder, tones, steps=2)
+    clean, task = trained(request, seconds)
     (r,) = few_label_rounds(task, 3, 1000)
-    X, y = head_inputs(asked), task.y.copy()
+    X, y = head_inputs(request), task.y.copy()
     X[task.test], y[task.test] = 1e3, (y[task.test] + 1) % 3
-    other = few_label_result(asked, replace(task, y=y), [r], seconds, X)
+    other = few_label_result(request, replace(task, y=y), [r], seconds, X)
     np.testing.assert_array_equal(other.probabilities, clean.probabilities)
 
 
@@ -84,9 +84,9 @@ def test_the_recipe_is_cut_to_the_clips() -> None:
 
 
 def test_several_labels_a_clip_are_refused(encoder: AudioEncoder, tones: Callable) -> None:
-    asked, seconds = asked_of(encoder, tones, steps=1)
-    several = replace(asked.labelled, multilabel=True)
+    request, seconds = request_for(encoder, tones, steps=1)
+    several = replace(request.labelled, multilabel=True)
     task = Task.of(several, choose="held_out")
-    asked = replace(asked, labelled=several, recipe=replace(asked.recipe, loss="sigmoid"))
+    request = replace(request, labelled=several, recipe=replace(request.recipe, loss="sigmoid"))
     with pytest.raises(AaspError, match="several labels per clip; few labels per class"):
-        few_label_result(asked, task, [], seconds, np.zeros((21, 4)))
+        few_label_result(request, task, [], seconds, np.zeros((21, 4)))

@@ -140,13 +140,13 @@ def test_processes_share_the_embedding_and_have_one_head(
             call(process, note, None)
     assert [len(share) for share, _ in shares] == [5, 4], "each embeds its own"
     if len(broken) == 9:
-        for process in (0, 1):  # no one is left waiting for a process that has given up
+        for process in (0, 1):  # no process waits for one that has stopped
             with pytest.raises(AaspError, match="no usable audio to embed: all 9 skipped"):
                 call(process, lambda share: shares, None)
         return
-    told: list[Any] = []
-    first = call(0, lambda share: shares, lambda head: told.extend(head) or head)
-    second = call(1, lambda share: shares, lambda head: told if head == [None] else pytest.fail("fitted twice"))
+    sent: list[Any] = []
+    first = call(0, lambda share: shares, lambda head: sent.extend(head) or head)
+    second = call(1, lambda share: shares, lambda head: sent if head == [None] else pytest.fail("fitted twice"))
     torch.manual_seed(0)
     alone = AudioClassifier(config)
     fit_head(alone, sounds, task.y[train], recipe.loss, engine.accelerator())

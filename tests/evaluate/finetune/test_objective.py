@@ -98,7 +98,7 @@ def moved(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> set[str]
 
 @pytest.mark.parametrize("norm", ["layer", "batch"])
 @pytest.mark.parametrize("mode", ["all", "frozen-stem", "head"])
-def test_each_mode_moves_what_it_should_and_nothing_else(mode: Any, norm: Any, encoder: AudioEncoder) -> None:
+def test_each_mode_trains_its_own_parameters_only(mode: Any, norm: Any, encoder: AudioEncoder) -> None:
     objective = build(encoder, replace(PLAIN, train=mode, norm=norm, layers="weighted"))
     states = train(objective, 2)
     trainable = {name for name, _ in objective.model.named_parameters()}

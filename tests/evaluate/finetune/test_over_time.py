@@ -1,4 +1,4 @@
-"""A classifier over time: targets at their moments, a head on each patch, and a training that learns when."""
+"""A classifier over time: targets over time, a head on each patch, and a training that learns the times of events."""
 
 from __future__ import annotations
 
@@ -80,10 +80,10 @@ def test_a_patch_is_read_by_itself_and_the_clip_is_its_likeliest_moment(layers: 
     model = classifier(layers=layers, norm=norm, encoder=replace(ENCODER, pooling=pooling))
     wave, lengths = noise(1.5, 2), torch.tensor([24_000, 9_000])
     found = model.over_time(wave, lengths)
-    heard = model.encoder(wave, lengths, layers=True)
-    tokens = heard.stages[-1][0]
+    encoded = model.encoder(wave, lengths, layers=True)
+    tokens = encoded.stages[-1][0]
     if layers == "weighted":
-        normalised = [torch.nn.functional.layer_norm(x, x.shape[-1:], eps=1e-6) for x, _ in heard.stages]
+        normalised = [torch.nn.functional.layer_norm(x, x.shape[-1:], eps=1e-6) for x, _ in encoded.stages]
         tokens = torch.stack(normalised).mean(0)
     for clip in range(2):
         for g in range(int(found.valid[clip].sum())):
@@ -126,11 +126,11 @@ def test_the_loss_is_that_of_the_patches_that_are_there() -> None:
     model = classifier().train()
     plain = replace(recipe_of_events(), augment=AugmentConfig(), layers="last", norm="layer")
     objective = FinetuneObjective(model, plain)
-    wave, lengths = noise(0.6, 2), torch.tensor([9_600, 5_000])  # a window, which training and scoring read alike
+    wave, lengths = noise(0.6, 2), torch.tensor([9_600, 5_000])  # a window, read the same in training and scoring
     target = torch.zeros(2, 4, 2)
     target[0, 2:4, 0] = 1
     target[1, 1, 1] = 1
-    target[1, 3, 1] = 1  # beyond the clip's end: nothing is asked of it
+    target[1, 3, 1] = 1  # beyond the clip's end: not in the loss
     output = objective({"wave": wave, "length": lengths, "target": target})
     valid = torch.tensor([[True] * 4, [True] * 2 + [False] * 2])
     logits, loss = model.over_time(wave, lengths).vectors, torch.nn.functional.binary_cross_entropy_with_logits
@@ -142,9 +142,9 @@ def test_the_loss_is_that_of_the_patches_that_are_there() -> None:
 
 def test_seconds_are_ranked_by_their_likeliest_moment() -> None:
     steps = Steps(np.array([0, 0.5, 1.0, 1.5, 2.2]), np.array([[0.1, 0.2], [0.7, 0.1], [0.3, 0.3], [0.2, 0.9]]))
-    truth, said = by_segment([steps], [[Event("a", 0.9, 1.1, "low")]], CLASSES)
+    truth, scores = by_segment([steps], [[Event("a", 0.9, 1.1, "low")]], CLASSES)
     assert truth.tolist() == [[False, True], [False, True], [False, False]]
-    assert said.tolist() == [[0.7, 0.2], [0.3, 0.9], [0.2, 0.9]]
+    assert scores.tolist() == [[0.7, 0.2], [0.3, 0.9], [0.2, 0.9]]
     segments, events = counted([steps], [[Event("a", 1.5, 2.2, "low")]], CLASSES)
     assert segments[0].tolist() == [[0, 2], [1, 0], [0, 0]] and events[0].tolist() == [[0, 1], [1, 0], [0, 0]]
 
@@ -160,21 +160,21 @@ def test_steps_are_packed_and_unpacked() -> None:
 
 @pytest.fixture(scope="module")
 def tones(tmp_path_factory: pytest.TempPathFactory) -> LabelledSet:
-    """Two seconds of faint noise each, in which a low or a high tone is heard for half a second or a whole one."""
+    """Two seconds of faint noise each, with a low or a high tone for half a second or a whole one."""
     folder, rng = tmp_path_factory.mktemp("tones"), np.random.default_rng(0)
     paths, events = [], []
     for n in range(24):
-        wave, heard = 0.003 * rng.standard_normal(32_000), []
+        wave, within = 0.003 * rng.standard_normal(32_000), []
         seconds = np.arange(32_000) / 16_000
         for name, hertz in (("low", 500), ("high", 3_000)):
             start, length = rng.uniform(0, 1), rng.uniform(0.5, 1)
             if rng.random() < 0.75:
-                heard.append(Event(f"{n}.wav", start, start + length, name))
+                within.append(Event(f"{n}.wav", start, start + length, name))
                 wave += 0.2 * np.sin(2 * np.pi * hertz * seconds) * ((seconds >= start) & (seconds < start + length))
         soundfile.write(folder / f"{n}.wav", wave, 16_000)
         paths.append(str(folder / f"{n}.wav"))
-        events.append(heard)
-    labels = [tuple(sorted({one.label for one in heard})) for heard in events]
+        events.append(within)
+    labels = [tuple(sorted({one.label for one in within})) for within in events]
     parts = [("train", "train", "valid", "test")[n % 4] for n in range(24)]
     return LabelledSet("tones/", str(folder), paths, labels, parts, CLASSES, multilabel=True, events=events)
 
@@ -189,9 +189,9 @@ RECIPE = replace(recipe_of_events(), crop_seconds=1.5, batch=6, steps=24, valida
 
 @pytest.mark.slow
 def test_a_fine_tuning_on_events_learns_when(tones: LabelledSet, tmp_path: Path) -> None:
-    asked = Finetuning(encoder(), "enc", tones, RECIPE)
-    outcome = finetune(asked, tmp_path / "run", workers=1, precision="fp32", log_every=10)
-    scores = write_results(tmp_path / "results.json", asked, outcome)
+    request = Finetuning(encoder(), "enc", tones, RECIPE)
+    outcome = finetune(request, tmp_path / "run", workers=1, precision="fp32", log_every=10)
+    scores = write_results(tmp_path / "results.json", request, outcome)
     assert list(scores) == ["segment_F1", "event_F1", "mAP"]
     assert scores["segment_F1"].estimate > 0.7, "of silence, by chance: a third"
     model = load_classifier(tmp_path / "run/model")
@@ -210,26 +210,28 @@ def test_a_fine_tuning_on_events_learns_when(tones: LabelledSet, tmp_path: Path)
     assert found["segment_F1"] == scores["segment_F1"].estimate
 
 
-def test_files_are_told_step_by_step_in_order(tones: LabelledSet, tmp_path: Path) -> None:
+def test_files_are_predicted_step_by_step_in_order(tones: LabelledSet, tmp_path: Path) -> None:
     bad = tmp_path / "bad.wav"
     bad.write_bytes(b"RIFF")
     skipped: list = []
     sounds = [tones.sounds[3], str(bad), tones.sounds[1]]
     models = [classifier(), classifier(norm="batch")]
-    said = lambda some, of=models, skipped=skipped: step_probabilities(of, some, hop=0.08, skipped=skipped)
-    found = list(predictions_over_time(sounds, said))
+    predict = lambda some, of=models, skipped=skipped: step_probabilities(of, some, hop=0.08, skipped=skipped)
+    found = list(predictions_over_time(sounds, predict))
     assert [one.path for one in found] == [sounds[0], sounds[2]] and [file.path for file in skipped] == [str(bad)]
     for one in found:
         assert one.windows[0, 0] == 0 and one.windows[-1, 1] == one.seconds == 2.0
         assert np.array_equal(one.windows[1:, 0], one.windows[:-1, 1]), "side by side"
         assert np.diff(one.windows[1:-1], axis=1) == pytest.approx(0.08)
         assert one.probabilities == pytest.approx(one.over_time.max(axis=0))
-    alone = [next(predictions_over_time(sounds[:1], lambda some, of=[model]: said(some, of, []))) for model in models]
+    alone = [
+        next(predictions_over_time(sounds[:1], lambda some, of=[model]: predict(some, of, []))) for model in models
+    ]
     # In a batch products round otherwise: a logit of -10 by 1e-6 in fp32, and by so much of itself the probability.
     assert found[0].over_time == pytest.approx((alone[0].over_time + alone[1].over_time) / 2, rel=1e-5)
 
 
-def test_the_recipe_of_events_is_the_one_that_is_taken(tones: LabelledSet) -> None:
+def test_the_events_recipe_is_chosen_for_events(tones: LabelledSet) -> None:
     assert suited_to(tones, 192).name == suited_to(tones, 768).name == "events"
     assert suited_to(replace(tones, events=None), 192).name == "tiny"
 
@@ -244,14 +246,14 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("told", WRONG)
-def test_what_has_no_meaning_for_events_is_refused(told: str, tones: LabelledSet) -> None:
+@pytest.mark.parametrize("message", WRONG)
+def test_options_without_meaning_for_events_are_refused(message: str, tones: LabelledSet) -> None:
     with pytest.raises(AaspError) as error:
-        Finetuning(encoder(), "enc", tones, replace(RECIPE, **WRONG[told]))  # type: ignore[arg-type]
-    assert told in str(error.value)
+        Finetuning(encoder(), "enc", tones, replace(RECIPE, **WRONG[message]))  # type: ignore[arg-type]
+    assert message in str(error.value)
 
 
-def test_an_event_that_the_model_can_not_hear_is_named(tones: LabelledSet) -> None:
+def test_an_event_outside_the_models_band_is_named(tones: LabelledSet) -> None:
     assert tones.events is not None
     high = [[replace(one, low_hz=9_000.0, high_hz=12_000.0) for one in ones] for ones in tones.events]
     with pytest.raises(AaspError, match=r"\.wav: '(low|high)' from .* s: at 9000 to 12000 Hz, outside the 20"):

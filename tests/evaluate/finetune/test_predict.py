@@ -1,4 +1,4 @@
-"""What a classifier says of files: in their order, in evaluation mode, folds averaged, windows that cover the file."""
+"""A classifier's predictions of files: in their order, in evaluation mode, folds averaged, windows over all of it."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ def test_folds_are_averaged_and_windows_are_excerpts(
     monkeypatch.setattr(predict, "CHUNK", chunk)
     missing, skipped = "nowhere.wav", []
     seen: list[tuple[int, int]] = []
-    asked = [*paths[:2], missing, *paths[2:]]
-    found = list(predictions(classifiers, asked, window=0.4, skipped=skipped, progress=lambda *now: seen.append(now)))
+    files = [*paths[:2], missing, *paths[2:]]
+    found = list(predictions(classifiers, files, window=0.4, skipped=skipped, progress=lambda *now: seen.append(now)))
     assert [one.path for one in found] == paths and skipped == [Skipped(missing, "no such file")]
     assert seen[-1] == (6, 6) and len(seen) == (3 if chunk == 2 else 1)
     for one, seconds in zip(found, SECONDS, strict=True):
@@ -94,7 +94,7 @@ def test_folds_are_averaged_and_windows_are_excerpts(
         assert end == pytest.approx(seconds)
 
 
-def test_without_a_window_there_are_none(classifiers: list[AudioClassifier], paths: list[str]) -> None:
+def test_without_a_window_option_there_are_no_windows(classifiers: list[AudioClassifier], paths: list[str]) -> None:
     (one,) = predictions(classifiers[:1], paths[:1], skipped=[])
     assert one.windows.shape == (0, 2) and one.over_time.shape == (0, 3)
 
@@ -128,7 +128,7 @@ def test_folds_of_other_classes_do_not_mix(
         load_classifiers(tmp_path)
 
 
-def test_what_is_no_classifier(encoder: AudioEncoder, tmp_path: Path) -> None:
+def test_a_folder_without_a_classifier_is_refused(encoder: AudioEncoder, tmp_path: Path) -> None:
     encoder.save(tmp_path / "model")
     with pytest.raises(AaspError, match="an encoder without classes"):
         load_classifiers(tmp_path)

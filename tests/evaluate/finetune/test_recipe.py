@@ -20,7 +20,7 @@ from aasp.evaluate.finetune.recipe import FinetuneRecipe
 BASE, TINY = 768, 192
 
 
-def test_recipes_bear_their_names() -> None:
+def test_recipes_have_the_names_of_their_keys() -> None:
     assert all(make().name == name for name, make in recipes.RECIPES.items())
 
 
@@ -138,14 +138,14 @@ def impossible():
 
 @pytest.mark.parametrize("place", ["own_finetuning.py", "own_finetuning"])
 @pytest.mark.parametrize("name", ["mine", "ready"])
-def test_a_recipe_of_ones_own(place: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_defined_recipe(place: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own(tmp_path, monkeypatch)
     recipe = recipes.get(f"{place}:{name}")
     assert recipe == replace(recipes.lp_ft(), name="mine", steps=7)
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("own_finetuning.py:min", "own_finetuning.py has no min; did you mean 'mine'?"),
         ("own_finetuning.py:number", "is no FinetuneRecipe but int; name a FinetuneRecipe, or a function"),
@@ -157,11 +157,11 @@ def test_a_recipe_of_ones_own(place: str, name: str, tmp_path: Path, monkeypatch
         ("no_such_module:mine", "can't import no_such_module"),
     ],
 )
-def test_what_is_no_recipe_is_refused_in_one_line(
-    name: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_invalid_recipe_is_refused_in_one_line(
+    name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own(tmp_path, monkeypatch)
-    with pytest.raises(AaspError, match=told) as error:
+    with pytest.raises(AaspError, match=message) as error:
         recipes.get(name)
     assert "\n" not in str(error.value)
 

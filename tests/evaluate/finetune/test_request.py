@@ -18,8 +18,8 @@ from aasp.model.audio_encoder import AudioEncoder
 def test_the_window_is_kept_or_holds_the_whole_crop(
     window: Any, crop: float, expected: float, encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Any
 ) -> None:
-    asked = Finetuning(encoder, "model", tones(), replace(recipe, window=window, crop_seconds=crop))
-    config = asked.classifier_config()
+    request = Finetuning(encoder, "model", tones(), replace(recipe, window=window, crop_seconds=crop))
+    config = request.classifier_config()
     assert config.encoder.window_seconds == pytest.approx(expected) and config.clip_seconds == crop
     frames = encoder.config.frontend.frames(round(16_000 * crop))
     assert window == "pretrained" or encoder.stem.grid(frames)[0] <= config.encoder.window_patches

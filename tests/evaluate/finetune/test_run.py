@@ -1,4 +1,4 @@
-"""Whole fine-tunings of a tiny encoder: interrupted runs end as others do, and the test part teaches nothing."""
+"""Whole fine-tunings of a tiny encoder: interrupted runs end like others, and nothing is learned from the test part."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def train(asked: Finetuning, out: Path, **settings: Any) -> Outcome:
-    return finetune(asked, out, **{"workers": 1, "precision": "fp32", "log_every": 2} | settings)
+def train(request: Finetuning, out: Path, **settings: Any) -> Outcome:
+    return finetune(request, out, **{"workers": 1, "precision": "fp32", "log_every": 2} | settings)
 
 
 def left_behind(run: Path) -> dict[str, Any]:
-    """Everything that a run of one part leaves behind, but what a clock measured."""
+    """All results of a run of one part, except measured times."""
     last = checkpoint.load(checkpoint.latest(run))
     with np.load(run / "predictions.npz", allow_pickle=False) as file:
         predicted = {name: file[name].tobytes() for name in file.files}
@@ -81,7 +81,7 @@ def stop_at(step: int, monkeypatch: pytest.MonkeyPatch, number: int = signal.SIG
 
 @pytest.mark.slow
 @pytest.mark.parametrize("head", ["random", "probe"])
-def test_interrupted_anywhere_it_ends_as_if_it_had_not_been(
+def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     head: Any,
     encoder: AudioEncoder,
     recipe: FinetuneRecipe,
@@ -89,21 +89,21 @@ def test_interrupted_anywhere_it_ends_as_if_it_had_not_been(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked = Finetuning(encoder, "model", tones(), replace(recipe, head=head))
-    whole = train(asked, tmp_path / "whole")
+    request = Finetuning(encoder, "model", tones(), replace(recipe, head=head))
+    whole = train(request, tmp_path / "whole")
     assert whole.exit_code == 0 and whole.result is not None and len(whole.result.test) == 6
     expected = left_behind(tmp_path / "whole")
     assert expected["step"] == 6 and [line["step"] for line in expected["validation"]] == [2, 4, 6]
     with monkeypatch.context() as here:
         stop_at(3, here)
-        stopped = train(asked, tmp_path / "cut")
+        stopped = train(request, tmp_path / "cut")
     assert stopped.exit_code == 75 and stopped.result is None
     assert not (tmp_path / "cut/predictions.npz").exists()
     assert checkpoint.latest(tmp_path / "cut").name == "step-00000003"
     with monkeypatch.context() as here:
         stop_at(2, here, signal.SIGINT)
-        assert train(asked, tmp_path / "cut").exit_code == 130
-    assert train(asked, tmp_path / "cut").exit_code == 0
+        assert train(request, tmp_path / "cut").exit_code == 130
+    assert train(request, tmp_path / "cut").exit_code == 0
     assert left_behind(tmp_path / "cut") == expected, (
         "also what was chosen: the checkpoints of the signals are not scored"
     )
@@ -112,26 +112,26 @@ def test_interrupted_anywhere_it_ends_as_if_it_had_not_been(
 def test_a_checkpoint_that_a_crash_left_unscored_is_scored(
     encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = Finetuning(encoder, "model", tones(), recipe)
-    train(asked, tmp_path / "whole")
+    request = Finetuning(encoder, "model", tones(), recipe)
+    train(request, tmp_path / "whole")
 
     def crash(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as here, pytest.raises(KeyboardInterrupt):
         here.setattr("aasp.evaluate.finetune.run.class_probabilities", crash)
-        train(asked, tmp_path / "cut")
+        train(request, tmp_path / "cut")
     assert checkpoint.latest(tmp_path / "cut").name == "step-00000002" and history(tmp_path / "cut") == []
-    train(asked, tmp_path / "cut")
+    train(request, tmp_path / "cut")
     assert left_behind(tmp_path / "cut") == left_behind(tmp_path / "whole")
 
 
-def test_what_is_saved_is_what_was_trained_and_scores_the_test_part(
+def test_the_trained_weights_are_saved_and_scored_on_the_test_part(
     encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path
 ) -> None:
     labelled = tones()
-    asked = Finetuning(encoder, "model", labelled, replace(recipe, validations=1))
-    outcome = train(asked, tmp_path / "run")
+    request = Finetuning(encoder, "model", labelled, replace(recipe, validations=1))
+    outcome = train(request, tmp_path / "run")
     last = checkpoint.load(checkpoint.latest(tmp_path / "run")).model
     saved = load_file(tmp_path / "run/model/model.safetensors")
     assert saved.keys() == {name.removeprefix("model.") for name in last}
@@ -152,15 +152,15 @@ def test_what_is_saved_is_what_was_trained_and_scores_the_test_part(
 def test_finished_folds_are_not_trained_twice(
     encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = Finetuning(encoder, "model", tones(folds=True), replace(recipe, steps=2, validations=1))
-    whole = train(asked, tmp_path / "whole")
+    request = Finetuning(encoder, "model", tones(folds=True), replace(recipe, steps=2, validations=1))
+    whole = train(request, tmp_path / "whole")
     with monkeypatch.context() as here:
         stop_at(3, here)  # the first batch of the second fold
-        assert train(asked, tmp_path / "cut").exit_code == 75
+        assert train(request, tmp_path / "cut").exit_code == 75
     folds = [tmp_path / "cut" / f"fold-{fold}" for fold in "012"]
     assert [(fold / "predictions.npz").exists() for fold in folds] == [True, False, False]
     first = {path: path.stat().st_mtime_ns for path in folds[0].rglob("*")}
-    resumed = train(asked, tmp_path / "cut")
+    resumed = train(request, tmp_path / "cut")
     assert {path: path.stat().st_mtime_ns for path in folds[0].rglob("*")} == first
     assert whole.result is not None and resumed.result is not None
     np.testing.assert_array_equal(resumed.result.probabilities, whole.result.probabilities)
@@ -173,13 +173,13 @@ def test_finished_folds_are_not_trained_twice(
         raise AssertionError("everything is done")
 
     monkeypatch.setattr(module, "train", no_training)
-    again = train(asked, tmp_path / "cut")
+    again = train(request, tmp_path / "cut")
     assert again.result is not None
     np.testing.assert_array_equal(again.result.probabilities, whole.result.probabilities)
 
 
 def learned(run: Path) -> dict[str, Any]:
-    """What training and choosing came to, without the predictions of the test part."""
+    """Results of training and selection, without the predictions of the test part."""
     everything = left_behind(run)
     del everything["predicted"]
     return everything
@@ -187,7 +187,7 @@ def learned(run: Path) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("head", ["random", "probe"])
-def test_the_test_part_teaches_nothing(
+def test_nothing_is_learned_from_the_test_part(
     head: Any, encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path
 ) -> None:
     labelled, recipe = tones(), replace(recipe, head=head)
@@ -202,7 +202,7 @@ def test_the_test_part_teaches_nothing(
     assert clean == corrupted
     front = load_classifier(tmp_path / "corrupted").config.encoder.frontend
     assert front == encoder.config.frontend, "mean and deviation are those of pre-training"
-    # And it would show: a train clip's label does change everything.
+    # The check is sensitive: a train clip's label does change everything.
     wrong = replace(labelled, labels=[("high",), *labelled.labels[1:]])
     train(Finetuning(encoder, "model", wrong, recipe), tmp_path / "train")
     assert learned(tmp_path / "train")["tensors"] != clean["tensors"]
@@ -213,29 +213,29 @@ def test_another_fine_tuning_in_the_same_place_is_refused(
     change: str, encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path, monkeypatch: Any
 ) -> None:
     labelled = tones()
-    asked = Finetuning(encoder, "model", labelled, recipe)
+    request = Finetuning(encoder, "model", labelled, recipe)
     with monkeypatch.context() as here:
         stop_at(1, here)
-        train(asked, tmp_path / "run")
+        train(request, tmp_path / "run")
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     if change == "recipe":
-        other, told = replace(asked, recipe=replace(recipe, seed=1)), "has seed = 0, this one 1"
+        other, message = replace(request, recipe=replace(recipe, seed=1)), "has seed = 0, this one 1"
     elif change == "model":
         torch.manual_seed(9)
-        other, told = replace(asked, encoder=AudioEncoder(encoder.config)), "finetuned.model_hash"
+        other, message = replace(request, encoder=AudioEncoder(encoder.config)), "finetuned.model_hash"
     elif change == "labels":
         swapped = replace(labelled, labels=[*labelled.labels[1:], labelled.labels[0]])
-        other, told = replace(asked, labelled=swapped), "finetuned.labels_hash"
+        other, message = replace(request, labelled=swapped), "finetuned.labels_hash"
     elif change == "clips":
         Path(labelled.sounds[0]).unlink()
-        other, told = asked, "finetuned.clips.train = 9, this one 8"
+        other, message = request, "finetuned.clips.train = 9, this one 8"
     else:
-        other, told = replace(asked, scratch=True), "finetuned.model_hash"
-    with pytest.raises(AaspError, match=rf"output holds another run: .* {told}") as error:
+        other, message = replace(request, scratch=True), "finetuned.model_hash"
+    with pytest.raises(AaspError, match=rf"output holds another run: .* {message}") as error:
         train(other, tmp_path / "run")
     assert "\n" not in str(error.value)
     with pytest.raises(AaspError, match="output holds a run"):
-        train(asked if change != "clips" else replace(asked, labelled=tones()), tmp_path / "run", resume="never")
+        train(request if change != "clips" else replace(request, labelled=tones()), tmp_path / "run", resume="never")
     assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
 
 
@@ -252,8 +252,8 @@ def test_a_run_of_another_version_is_refused_with_that_version(
     start: Any, version: str, fold: bool, encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path
 ) -> None:
     """As a run was in which a recipe could have a running average, and class weights."""
-    asked = Finetuning(encoder, "model", tones(folds=fold), replace(recipe, steps=1, validations=1))
-    train(asked, tmp_path / "run")
+    request = Finetuning(encoder, "model", tones(folds=fold), replace(recipe, steps=1, validations=1))
+    train(request, tmp_path / "run")
     run = tmp_path / "run" / ("fold-1" if fold else "")
     document = json.loads((run / "recipe.json").read_text()) | {"ema": 0.0, "class_weights": False}
     (run / "recipe.json").write_text(json.dumps(document))
@@ -264,12 +264,12 @@ def test_a_run_of_another_version_is_refused_with_that_version(
         (run / "environment.json").write_text(json.dumps([*kept, kept[-1] | start]))
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     with pytest.raises(AaspError, match=rf"fine-tuned by {version} .* class_weights, ema; resume with that") as error:
-        train(asked, tmp_path / "run")
+        train(request, tmp_path / "run")
     assert "\n" not in str(error.value)
     assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
 
 
-def test_a_pre_training_in_the_same_place_is_no_older_fine_tuning(
+def test_a_pre_training_in_the_same_folder_is_refused(
     encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path
 ) -> None:
     (tmp_path / "recipe.json").write_text(json.dumps({"name": "aasp_tiny", "steps": 2_600}))

@@ -24,7 +24,7 @@ TRUTH = np.array([0, 1, 0])
 
 
 class Scorer:
-    """Stands in for the classifier: what it says of the three clips at each asking, in turn."""
+    """Replaces the classifier: its outputs for the three clips, call by call."""
 
     def __init__(self, answers: list[list[float]]) -> None:
         self.answers, self.skip = answers, False
@@ -43,7 +43,7 @@ def classifier(encoder: AudioEncoder) -> AudioClassifier:
 
 
 def tensors(classifier: AudioClassifier, step: int) -> Mapping[str, Tensor]:
-    """An objective's tensors, in which the head's bias tells the step."""
+    """An objective's tensors, with the step as the head's bias."""
     ours = {f"model.{name}": tensor.clone() for name, tensor in classifier.state_dict().items()}
     return ours | {"model.head.bias": torch.full((2,), float(step))}
 
@@ -108,7 +108,7 @@ def test_a_crash_while_writing_leaves_the_lines_there_were(
     assert [line["step"] for line in history(tmp_path)] == [1, 2] and chosen(tmp_path) == 2
 
 
-def test_clips_that_cannot_be_decoded_are_named_once_and_say_nothing(
+def test_clips_that_cannot_be_decoded_are_named_once_and_not_scored(
     tmp_path: Path, classifier: AudioClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scorer, unusable = Scorer([[0.9, 0.1, 0.1], [0.9, 0.9, 0.1]]), []
