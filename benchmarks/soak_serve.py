@@ -182,12 +182,12 @@ def watched(minutes: float, rate: float, folder: Path) -> dict[str, Any]:
                 looks.append(Look.at(process.pid, time.monotonic() - began, sum(seen.counts.values())))
             for client in clients:
                 client.join(90)
-            asked = time.monotonic()
+            requested = time.monotonic()
             process.send_signal(signal.SIGTERM)
             code = process.wait(90)
         finally:
             process.kill()
-    stopped = {"exit_code": code, "stopped_within_seconds": round(time.monotonic() - asked, 2)}
+    stopped = {"exit_code": code, "stopped_within_seconds": round(time.monotonic() - requested, 2)}
     found = summarised(looks, minutes, "requests")
     return found | {"rate": rate, "statuses": dict(seen.counts), "wrong": dict(seen.wrong), **stopped}
 

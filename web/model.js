@@ -25,7 +25,7 @@ class Model {
   }
 
   /** What the model says of a waveform at its rate: its vector, or its probabilities, and the likeliest labels. */
-  async hear(wave) {
+  async analyse(wave) {
     const shortest = this.about.shortest;
     if (wave.length < shortest) throw new Error(`too short: give at least ${(1000 * shortest) / this.about.rate} ms`);
     const given = {

@@ -7,9 +7,9 @@ const state = byId("state");
 const LIVE_SECONDS = 0.25; // from one answer to the next while listening
 let model, listening;
 
-const tell = (text, wrong = false) => { state.textContent = text; state.classList.toggle("error", wrong); };
+const showStatus = (text, wrong = false) => { state.textContent = text; state.classList.toggle("error", wrong); };
 const trying = (task) => async (...given) => {
-  try { await task(...given); } catch (error) { stop(); tell(error.message, true); }
+  try { await task(...given); } catch (error) { stop(); showStatus(error.message, true); }
 };
 
 /** A file's samples, mono, at the model's rate. */
@@ -26,16 +26,16 @@ async function decodedByBrowser(bytes, name) {
   return Array.from({ length: buffer.numberOfChannels }, (_, channel) => buffer.getChannelData(channel));
 }
 
-const heard = trying(async (file) => {
+const analyse = trying(async (file) => {
   stop();
-  tell(`Listening to ${file.name} …`);
+  showStatus(`Listening to ${file.name} …`);
   const wave = await decoded(file), began = performance.now();
-  const said = await model.hear(wave);
-  show(said.tags);
+  const found = await model.analyse(wave);
+  show(found.tags);
   const picture = await draw(wave);
   const seconds = wave.length / model.about.rate, took = (performance.now() - began) / 1000;
-  tell(`${file.name}: ${seconds.toFixed(1)} s, heard in ${took.toFixed(1)} s`);
-  window.heard = { ...said, ...picture, seconds, took };
+  showStatus(`${file.name}: ${seconds.toFixed(1)} s, analysed in ${took.toFixed(1)} s`);
+  window.result = { ...found, ...picture, seconds, took };
 });
 
 function show(tags) {
@@ -100,16 +100,16 @@ const start = trying(async () => {
   context.createMediaStreamSource(stream).connect(capture);
   listening = { stream, context, answers: 0 };
   byId("record").textContent = "stop";
-  tell("Listening …");
+  showStatus("Listening …");
   const own = listening;
   while (listening === own) {
     const began = performance.now(), wave = recent.slice(recent.length - Math.min(filled, recent.length));
     if (wave.length >= model.about.window) {
-      const said = await model.hear(wave.subarray(wave.length - model.about.window));
+      const found = await model.analyse(wave.subarray(wave.length - model.about.window));
       if (listening !== own) break;
-      show(said.tags);
+      show(found.tags);
       await draw(wave);
-      window.heard = { ...said, answers: ++own.answers, took: (performance.now() - began) / 1000 };
+      window.result = { ...found, answers: ++own.answers, took: (performance.now() - began) / 1000 };
     }
     await new Promise((done) => setTimeout(done, Math.max(0, 1000 * LIVE_SECONDS - (performance.now() - began))));
   }
@@ -125,8 +125,8 @@ function stop() {
 const drop = byId("drop");
 for (const name of ["dragover", "dragleave", "drop"])
   drop.addEventListener(name, (event) => { event.preventDefault(); drop.classList.toggle("over", name === "dragover"); });
-drop.addEventListener("drop", (event) => event.dataTransfer.files.length && heard(event.dataTransfer.files[0]));
-byId("file").addEventListener("change", (event) => event.target.files.length && heard(event.target.files[0]));
+drop.addEventListener("drop", (event) => event.dataTransfer.files.length && analyse(event.dataTransfer.files[0]));
+byId("file").addEventListener("change", (event) => event.target.files.length && analyse(event.target.files[0]));
 byId("record").addEventListener("click", () => (listening ? stop() : start()));
 
 trying(async () => {
@@ -136,6 +136,6 @@ trying(async () => {
   byId("slowest").textContent = `${rates[0].toFixed(0)} Hz, at the bottom`;
   byId("fastest").textContent = `to ${rates.at(-1).toFixed(0)} Hz`;
   byId("record").disabled = false;
-  tell("Ready.");
+  showStatus("Ready.");
   window.ready = true;
 })();

@@ -52,23 +52,23 @@ frame.addEventListener("load", async () => {
     await until(() => page.ready, "the model");
     if (TASK === "listen") {
       by("record").click();
-      await until(() => page.heard?.answers >= 2, "an answer to the microphone");
+      await until(() => page.result?.answers >= 2, "an answer to the microphone");
       by("record").click();
     } else {
       const file = new File([await (await fetch(TASK)).arrayBuffer()], TASK);
       const transfer = new page.DataTransfer();
       transfer.items.add(file);
       by("drop").dispatchEvent(new page.DragEvent("drop", { dataTransfer: transfer, cancelable: true }));
-      await until(() => page.heard || by("state").classList.contains("error"), "an answer");
+      await until(() => page.result || by("state").classList.contains("error"), "an answer");
     }
     const texts = [...page.document.querySelectorAll("main *")].filter((one) => one.innerText && !one.children.length);
-    const heard = page.heard || {}, style = page.getComputedStyle(page.document.body);
+    const result = page.result || {}, style = page.getComputedStyle(page.document.body);
     const canvas = by("spectrogram");
     const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
     report({
-      state: by("state").textContent, vector: [...(heard.vector || [])], tags: heard.tags, answers: heard.answers,
-      took: heard.took, seconds: heard.seconds, frames: heard.frames?.map((row) => [...row]),
-      patches: heard.patches?.map((row) => [...row]), width: page.innerWidth,
+      state: by("state").textContent, vector: [...(result.vector || [])], tags: result.tags, answers: result.answers,
+      took: result.took, seconds: result.seconds, frames: result.frames?.map((row) => [...row]),
+      patches: result.patches?.map((row) => [...row]), width: page.innerWidth,
       scrolls: page.document.documentElement.scrollWidth, colours: new Set(pixels).size,
       smallest: Math.min(...texts.map((one) => parseFloat(page.getComputedStyle(one).fontSize))),
       shown: [...by("tags").children].map((item) => item.innerText), ink: style.color, paper: style.backgroundColor,
@@ -174,7 +174,7 @@ def test_the_page_fits_a_phone_and_can_be_read(site: Path, tmp_path: Path) -> No
     assert found["smallest"] >= 12 and found["colours"] > 50
     ink, paper = (tuple(map(int, found[name][4:-1].split(","))) for name in ("ink", "paper"))
     assert contrast(ink, paper) >= LEAST_CONTRAST  # type: ignore[arg-type]
-    assert found["state"].startswith("chirp.wav: 2.5 s, heard in")
+    assert found["state"].startswith("chirp.wav: 2.5 s, analysed in")
 
 
 @pytest.mark.slow

@@ -32,9 +32,9 @@ def test_sounds_are_labelled_by_keys(small: Index, tmp_path: Path) -> None:
             assert [label.name for label in server.labelling.labels] == ["low", name] * 3 + ["low"]
             one.press("Backspace")
             one.until("state.labelled === 6 && !busy")
-            row = one.ask("state.asked.row")
+            row = one.ask("state.current.row")
             one.press("0")
-            one.until(f"state.asked.row !== {row} && !busy")
+            one.until(f"state.current.row !== {row} && !busy")
             one.ask("by('new').focus()")
             one.press(*"new1", "Enter")
             one.until("state.classes.length === 3 && !busy")

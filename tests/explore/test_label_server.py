@@ -44,14 +44,14 @@ def ask(
 
 def test_a_label_is_taken_and_written(server: LabelServer) -> None:
     assert server.server_address[0] == "127.0.0.1"
-    row = json.loads(ask(server, "state")[1])["asked"]["row"]
+    row = json.loads(ask(server, "state")[1])["current"]["row"]
     status, body = ask(server, "label", {"row": row, "name": "low"})
     state = json.loads(body)
-    assert status == 200 and state["labelled"] == 1 and state["asked"]["row"] != row
+    assert status == 200 and state["labelled"] == 1 and state["current"]["row"] != row
     assert ",low,train\n" in server.labelling.file.read_text(encoding="utf-8")
     assert json.loads(ask(server, "class", {"name": " new "})[1])["classes"][-1] == {"name": "new", "count": 0}
-    assert json.loads(ask(server, "undo", {})[1])["asked"]["row"] == row
-    assert json.loads(ask(server, "skip", {})[1])["asked"]["row"] != row
+    assert json.loads(ask(server, "undo", {})[1])["current"]["row"] == row
+    assert json.loads(ask(server, "skip", {})[1])["current"]["row"] != row
     assert ask(server, "label", {"row": row, "name": "low"})[0] == 409
 
 

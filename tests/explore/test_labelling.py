@@ -30,8 +30,8 @@ def begun(index: Index, file: Path, count: int = 0) -> Labelling:
     """A labelling with this many labels, all correct."""
     labelling = Labelling(index, file, read_labels(index, file), list(NAMES))
     for _ in range(count):
-        assert labelling.asked is not None
-        labelling.label(labelling.asked.row, NAMES[labelling.asked.row % 3])
+        assert labelling.current is not None
+        labelling.label(labelling.current.row, NAMES[labelling.current.row % 3])
     return labelling
 
 
@@ -40,7 +40,7 @@ def test_rows_queried_and_rows_trained_on(index: Index, tmp_path: Path) -> None:
     kept, _ = held_out(index)
     whys = []
     for number in range(40):
-        query = labelling.asked
+        query = labelling.current
         assert query is not None and kept[query.row] == (query.why == "held out")
         assert (query.why == "held out") == (number % EVERY == EVERY - 1)
         if query.why == "uncertain":
@@ -81,17 +81,17 @@ def test_labels_are_resumed_and_undone(index: Index, tmp_path: Path) -> None:
     file = tmp_path / "labels.csv"
     first = begun(index, file, 12)
     again = begun(index, file)
-    assert again.labels == first.labels and again.asked == first.asked and again.classes == list(NAMES)
+    assert again.labels == first.labels and again.current == first.current and again.classes == list(NAMES)
     last = again.labels[-1]
     again.undo()
-    assert again.asked is not None and again.asked.row == last.row and read_labels(index, file) == first.labels[:-1]
+    assert again.current is not None and again.current.row == last.row and read_labels(index, file) == first.labels[:-1]
     again.label(last.row, "rain")
     assert read_labels(index, file)[-1] == (last.row, "rain", last.held_out)
-    with pytest.raises(AaspError, match="is not the one that is asked for"):
+    with pytest.raises(AaspError, match="is not the current one"):
         again.label(last.row, "rain")
-    skipped = again.asked
+    skipped = again.current
     again.skip()
-    assert skipped is not None and again.asked is not None and again.asked.row != skipped.row
+    assert skipped is not None and again.current is not None and again.current.row != skipped.row
 
 
 def test_the_file_is_a_manifest_that_trains_a_classifier(small: Index, tmp_path: Path) -> None:
@@ -112,8 +112,8 @@ def test_the_file_is_a_manifest_that_trains_a_classifier(small: Index, tmp_path:
 
 def test_all_rows_can_be_labelled(indexed: Callable[..., Index], tmp_path: Path) -> None:
     labelling = begun(indexed(count=7, files=0), tmp_path / "labels.csv", 7)
-    assert labelling.asked is None and sorted(label.row for label in labelling.labels) == list(range(7))
-    assert labelling.state()["asked"] is None
+    assert labelling.current is None and sorted(label.row for label in labelling.labels) == list(range(7))
+    assert labelling.state()["current"] is None
 
 
 @pytest.mark.parametrize("name", ["", "a;b", "x" * 81, "bell\a", "dog "])

@@ -147,7 +147,7 @@ def _show(document: dict[str, Any]) -> None:
         reading = model["reading"]
         chance = 1 / len(document["rates_hz"])
         console.print(
-            f"  modulation rate decoded: {with_interval(reading['heard'], form)}, clean clip known: "
+            f"  modulation rate decoded: {with_interval(reading['alone'], form)}, clean clip known: "
             f"{with_interval(reading['compared'], form)}, chance {chance:.3f}"
         )
     if document["label"] is None:

@@ -199,7 +199,7 @@ def _json(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise AaspError(f"not readable as JSON: {path} ({error}); {REMEDY}") from None
     except AaspError as error:
-        raise _retold(error, path) from None
+        raise _reworded(error, path) from None
 
 
 def _parameters(path: Path) -> tuple[dict[str, int], dict[str, str]]:
@@ -207,14 +207,14 @@ def _parameters(path: Path) -> tuple[dict[str, int], dict[str, str]]:
     try:
         shapes, metadata = read_shapes(path, "the model is incomplete, copy it again")
     except AaspError as error:
-        raise _retold(error, path) from None
+        raise _reworded(error, path) from None
     counts: Counter[str] = Counter()
     for name, shape in shapes.items():
         counts[name.partition(".")[0]] += math.prod(shape)
     return dict(counts), metadata
 
 
-def _retold(error: AaspError, path: Path) -> AaspError:
+def _reworded(error: AaspError, path: Path) -> AaspError:
     """The message in this command's order: first what is wrong, since only one of several files can be meant."""
     what, _, rest = str(error).removeprefix(f"{path}: ").partition(" (" if " (" in str(error) else ";")
     return AaspError(f"{what}: {path}" + (f" ({rest}" if " (" in str(error) else f";{rest}"))

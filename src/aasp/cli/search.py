@@ -68,12 +68,12 @@ def run(argv: list[str]) -> int:
     if arguments.frames and index.settings.window is not None:
         detail = f"--frames, and the index is of moments of {index.settings.window:g} s"
         raise AaspError(f"{detail}; leave it out")
-    asked = _Asked(index, arguments)
-    (query,) = asked.vectors([arguments.query])
-    query = rocchio(query, asked.vectors(arguments.like), asked.vectors(arguments.unlike))
-    most = arguments.count + len(asked.rows)  # the named rows are removed afterwards
+    queries = _Queries(index, arguments)
+    (query,) = queries.vectors([arguments.query])
+    query = rocchio(query, queries.vectors(arguments.like), queries.vectors(arguments.unlike))
+    most = arguments.count + len(queries.rows)  # the named rows are removed afterwards
     (numbers,), (similarities,) = index.search(query, most, _within(index, arguments.within))
-    pairs = [(int(row), float(one)) for row, one in zip(numbers, similarities, strict=True) if row not in asked.rows]
+    pairs = [(int(row), float(one)) for row, one in zip(numbers, similarities, strict=True) if row not in queries.rows]
     if not pairs:
         raise AaspError(f"{arguments.index}: nothing left to search; there is no other row")
     found = [
@@ -81,7 +81,7 @@ def run(argv: list[str]) -> int:
         for row, similarity in pairs[: arguments.count]
     ]
     if arguments.frames:
-        found = asked.moments(found, query)
+        found = queries.moments(found, query)
     if arguments.format == "audacity":
         _audacity(found)
     else:
@@ -90,7 +90,7 @@ def run(argv: list[str]) -> int:
 
 
 @dataclass
-class _Asked:
+class _Queries:
     """Files and rows as vectors; the model is loaded when the first file is named."""
 
     index: Index

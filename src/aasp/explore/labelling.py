@@ -41,7 +41,7 @@ Why = Literal["start", "uncertain", "held out", "rest"]
 
 
 @dataclass(frozen=True)
-class Asked:
+class Question:
     """The row to label, and the reason; for an uncertain row the two likeliest classes."""
 
     row: int
@@ -75,7 +75,7 @@ class Labelling:
         self.held_out, self._order = held_out(self.index)
         self._skipped: set[int] = set()
         self._learn()
-        self.asked = self._next()
+        self.current = self._next()
 
     def label(self, row: int, name: str) -> None:
         """Label the current row, write the file, retrain, and choose the next row.
@@ -84,13 +84,13 @@ class Labelling:
             AaspError: another row is the current one, or there is no such class.
             OSError: the file could not be written; the label is not kept.
         """
-        if self.asked is None or row != self.asked.row:
-            raise AaspError(f"row {row} is not the one that is asked for; load the page again")
+        if self.current is None or row != self.current.row:
+            raise AaspError(f"row {row} is not the current one; load the page again")
         if name not in self.classes:
             raise AaspError(f"no class {name!r}; add it first")
         self._write([*self.labels, Label(row, name, bool(self.held_out[row]))])
         self._learn()
-        self.asked = self._next()
+        self.current = self._next()
 
     def undo(self) -> None:
         """Remove the last label, and return to its row.
@@ -103,13 +103,13 @@ class Labelling:
         *before, last = self.labels
         self._write(before)
         self._learn()
-        self.asked = Asked(last.row, "held out" if self.held_out[last.row] else "rest")
+        self.current = Question(last.row, "held out" if self.held_out[last.row] else "rest")
 
     def skip(self) -> None:
         """Choose another row; this one is not offered again before all others."""
-        if self.asked is not None:
-            self._skipped.add(self.asked.row)
-            self.asked = self._next()
+        if self.current is not None:
+            self._skipped.add(self.current.row)
+            self.current = self._next()
 
     def add_class(self, name: str) -> None:
         """Add a class.
@@ -148,13 +148,13 @@ class Labelling:
             "total": len(self.index),
             "accuracy": accuracy and [accuracy.estimate, accuracy.low, accuracy.high],
             "last": {"row": self.labels[-1].row, "name": self.labels[-1].name} if self.labels else None,
-            "asked": None,
+            "current": None,
         }
-        if self.asked is not None:
-            path, start, seconds = self.index.sound(self.asked.row)
-            shown["asked"] = {
-                "row": self.asked.row, "why": self.asked.why, "between": list(self.asked.between),
-                "name": self.index.rows["path"][self.asked.row].as_py() or path, "start": start, "seconds": seconds,
+        if self.current is not None:
+            path, start, seconds = self.index.sound(self.current.row)
+            shown["current"] = {
+                "row": self.current.row, "why": self.current.why, "between": list(self.current.between),
+                "name": self.index.rows["path"][self.current.row].as_py() or path, "start": start, "seconds": seconds,
                 "windowed": self.index.settings.window is not None,
             }  # fmt: skip
         return shown
@@ -178,7 +178,7 @@ class Labelling:
     def _learn(self) -> None:
         self._model = fitted(self.features, [label for label in self.labels if not label.held_out])
 
-    def _next(self) -> Asked | None:
+    def _next(self) -> Question | None:
         free = np.ones(len(self.index), bool)
         free[[label.row for label in self.labels]] = False
         if not (free & ~np.isin(np.arange(len(free)), list(self._skipped))).any():
@@ -188,12 +188,12 @@ class Labelling:
             return None
         kept, learnt = free & self.held_out, free & ~self.held_out
         if (len(self.labels) % EVERY == EVERY - 1 or not learnt.any()) and kept.any():
-            return Asked(int(self._order[kept[self._order]][0]), "held out")
+            return Question(int(self._order[kept[self._order]][0]), "held out")
         if self._model is None:
-            return Asked(int(self._order[learnt[self._order]][0]), "start")
+            return Question(int(self._order[learnt[self._order]][0]), "start")
         rows = np.flatnonzero(learnt)
         at, between = least_certain(self._model, self.features[rows])
-        return Asked(int(rows[at]), "uncertain", between)
+        return Question(int(rows[at]), "uncertain", between)
 
 
 def components(vectors: np.ndarray) -> np.ndarray:

@@ -131,9 +131,9 @@ class AaspPreTrainedModel(PreTrainedModel):
 
     def _fresh(self) -> dict[str, Tensor]:
         """The tensors of a new model of this configuration, made once, for those that a checkpoint does not have."""
-        if "_made_anew" not in self.__dict__:
-            self.__dict__["_made_anew"] = type(self)(self.config).state_dict()
-        return self.__dict__["_made_anew"]
+        if "_new_tensors" not in self.__dict__:
+            self.__dict__["_new_tensors"] = type(self)(self.config).state_dict()
+        return self.__dict__["_new_tensors"]
 
     def _initialize_missing_keys(self, is_quantized: bool) -> None:
         self._was_on_meta = True
@@ -141,7 +141,7 @@ class AaspPreTrainedModel(PreTrainedModel):
             super()._initialize_missing_keys(is_quantized)
         finally:
             self._was_on_meta = False
-            self.__dict__.pop("_made_anew", None)
+            self.__dict__.pop("_new_tensors", None)
 
     def _lengths(self, input_values: Tensor, attention_mask: Tensor | None) -> Tensor | None:
         """Valid samples of each clip, shape (B,)."""

@@ -46,7 +46,9 @@ def to_lancedb(index: Index, place: str, name: str) -> None:
             yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
     schema = pa.schema(fields)
-    _told(place, lambda: lancedb.connect(place).create_table(name, batches(), schema=schema, mode="overwrite"))
+    _with_one_line_errors(
+        place, lambda: lancedb.connect(place).create_table(name, batches(), schema=schema, mode="overwrite")
+    )
 
 
 def to_qdrant(index: Index, place: str, name: str) -> None:
@@ -81,13 +83,13 @@ def to_qdrant(index: Index, place: str, name: str) -> None:
         finally:
             client.close()
 
-    _told(place, write)
+    _with_one_line_errors(place, write)
 
 
 DATABASES: dict[str, Callable[[Index, str, str], None]] = {"lancedb": to_lancedb, "qdrant": to_qdrant}
 
 
-def _told(place: str, write: Callable[[], Any]) -> None:
+def _with_one_line_errors(place: str, write: Callable[[], Any]) -> None:
     """Write, and turn a database's error into one line."""
     try:
         write()

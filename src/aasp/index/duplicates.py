@@ -70,10 +70,10 @@ def duplicates(
     found: dict[tuple[int, int], set[tuple[int, int]]] = {}
     own = index.vectors if len(first) == len(index) else index.vectors[first]
     _propose(found, own, first, file_of, threshold)
-    heard, signatures = _signatures(index, first, skipped)
-    _propose(found, signatures, heard, file_of, -1.0)
+    rows, signatures = _signatures(index, first, skipped)
+    _propose(found, signatures, rows, file_of, -1.0)
     wave = functools.lru_cache(_KEPT)(lambda row: whitened(_middle(index, row)))
-    readable = set(heard.tolist())
+    readable = set(rows.tolist())
     cosine = lambda pair: float(np.dot(*index.vectors[list(pair)].astype(np.float32)))
     for done, pairs in enumerate(found[key] for key in sorted(found)):
         if progress is not None:

@@ -22,7 +22,7 @@ def observed(table: list[Row], distance: float, control: float) -> Observed:
         moved = distance * scale
         values[row.key] = dict(zip(NAMES, (1 - moved, moved, controls, moved - controls), strict=True))
     nothing = np.zeros((8, 6), dtype=int)
-    return Observed(Embedded(*np.zeros((3, 6, 1))), values=values, reading={"heard": nothing, "compared": nothing})
+    return Observed(Embedded(*np.zeros((3, 6, 1))), values=values, reading={"alone": nothing, "compared": nothing})
 
 
 TABLE = [row for row in rows(3.125, 2.5) if row.family != "control"]
@@ -60,13 +60,13 @@ def test_leads_are_differences() -> None:
     shift = found["families"]["shift"]
     assert shift["distance"]["estimate"] == pytest.approx(0.1)
     assert shift["ratio"]["estimate"] == pytest.approx(1)
-    assert found["heard"]["estimate"] == 0
+    assert found["alone"]["estimate"] == 0
 
 
 def test_reading_counts_confusions() -> None:
     answers = np.tile(np.arange(8)[:, None], (1, 6))
     answers[2, :3] = 5
-    found = of_reading({"heard": answers, "compared": answers}, GROUPS)
-    assert found["heard"]["estimate"] == pytest.approx((8 * 6 - 3) / 48)
+    found = of_reading({"alone": answers, "compared": answers}, GROUPS)
+    assert found["alone"]["estimate"] == pytest.approx((8 * 6 - 3) / 48)
     assert found["by_rate"][2]["estimate"] == 0.5
     assert found["confusion"][2] == [0, 0, 3, 0, 0, 3, 0, 0]

@@ -203,11 +203,11 @@ def of_families(
 
 
 def of_reading(reading: Mapping[str, np.ndarray], groups: np.ndarray) -> dict[str, Any]:
-    """Accuracy of the decoded rate: `heard`, `compared`, and `heard` for each rate; `confusion` in counts."""
+    """Accuracy of the decoded rate: `alone`, `compared`, and `alone` for each rate; `confusion` in counts."""
     return {
         **{how: mean_of(_share_right(read_Rn), groups) for how, read_Rn in reading.items()},
-        "by_rate": [mean_of((read == rate).astype(float), groups) for rate, read in enumerate(reading["heard"])],
-        "confusion": [np.bincount(read, minlength=len(RATES)).tolist() for read in reading["heard"]],
+        "by_rate": [mean_of((read == rate).astype(float), groups) for rate, read in enumerate(reading["alone"])],
+        "confusion": [np.bincount(read, minlength=len(RATES)).tolist() for read in reading["alone"]],
     }
 
 

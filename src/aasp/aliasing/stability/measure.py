@@ -134,7 +134,7 @@ class Observed:
             the control's value at the same change of the log-mel; `excess` and `timestamps_excess`, the distance minus
             the control's; `flips`, 1 if a probe classifies the clip differently. NaN if a clip has no value: its change
             is beyond the strongest control.
-        reading: the rates that probes decode, (R, n): `heard` and `compared`, see `probes.decoded`.
+        reading: the rates that probes decode, (R, n): `alone` and `compared`, see `probes.decoded`.
         right: whether a probe classifies each clean clip correctly, (n,); None without labels.
     """
 

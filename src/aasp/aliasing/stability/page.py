@@ -121,7 +121,7 @@ def _reading(found: Json) -> list[Markup]:
     curves = [_curve(one["name"], rates, one["reading"]["by_rate"], color(k)) for k, one in enumerate(read)]
     curves.append(Curve(rates, [chance] * len(rates), color(len(read) - 1), line=DASHED))
     series = [
-        _series(k, one["name"], [one["reading"][how] for how in ("heard", "compared")]) for k, one in enumerate(read)
+        _series(k, one["name"], [one["reading"][how] for how in ("alone", "compared")]) for k, one in enumerate(read)
     ]
     return [
         lines(curves, RATE, Axis(share), title="Rates decoded correctly", tinted=[found["nyquist_hz"]]),

@@ -74,11 +74,11 @@ def decoded(
 ) -> dict[str, np.ndarray]:
     """The rates decoded by a probe, (R, n), as indices of RATES, from embeddings (n, D) by row and clean ones.
 
-    `heard` uses embeddings of perturbed clips alone, `compared` their difference from the clean clips', which is
+    `alone` uses embeddings of perturbed clips alone, `compared` their difference from the clean clips', which is
     easier.
     """
     moved_RnD = np.stack([moved[f"AM {hertz:g} Hz"] for hertz in RATES])
-    return {"heard": rates_read(moved_RnD, groups, seed), "compared": rates_read(moved_RnD - clean_nD, groups, seed)}
+    return {"alone": rates_read(moved_RnD, groups, seed), "compared": rates_read(moved_RnD - clean_nD, groups, seed)}
 
 
 def rates_read(embedding_RnD: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:

@@ -14,9 +14,9 @@ async function send(what, body) {
   busy = true;
   try {
     const how = body && { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
-    const answer = await fetch(what, how), told = await answer.json();
-    by("error").textContent = told.error ?? "";
-    if (!told.error) show(told);
+    const answer = await fetch(what, how), found = await answer.json();
+    by("error").textContent = found.error ?? "";
+    if (!found.error) show(found);
   } catch {
     by("error").textContent = "aasp label does not answer; start it again. What was labelled is in the file.";
   } finally {
@@ -25,45 +25,45 @@ async function send(what, body) {
 }
 
 function show(now) {
-  const before = state?.asked?.row;
+  const before = state?.current?.row;
   state = now;
-  const { asked, classes, accuracy, last } = state, number = (value) => value.toLocaleString("en");
+  const { current, classes, accuracy, last } = state, number = (value) => value.toLocaleString("en");
   by("progress").textContent = `${number(state.labelled)} of ${number(state.total)} labelled, ${number(state.heldOut)} of them held out`;
-  const between = asked?.between.length ? `, between ${asked.between.join(" and ")}` : "";
-  by("why").textContent = asked ? WHY[asked.why] + between : "";
-  by("name").textContent = !asked ? "All sounds are labelled."
-    : asked.name + (asked.windowed ? `, from ${+asked.start.toFixed(2)} to ${+(asked.start + asked.seconds).toFixed(2)} s` : "");
+  const between = current?.between.length ? `, between ${current.between.join(" and ")}` : "";
+  by("why").textContent = current ? WHY[current.why] + between : "";
+  by("name").textContent = !current ? "All sounds are labelled."
+    : current.name + (current.windowed ? `, from ${+current.start.toFixed(2)} to ${+(current.start + current.seconds).toFixed(2)} s` : "");
   by("last").textContent = last ? `last: ${last.name}` : "";
   by("undo").disabled = !last;
-  by("skip").disabled = !asked;
-  by("accuracy").textContent = told(accuracy);
+  by("skip").disabled = !current;
+  by("accuracy").textContent = accuracyText(accuracy);
   by("classes").replaceChildren(...classes.map(({ name, count }, k) => {
     const button = document.createElement("button"), key = document.createElement("kbd");
     const text = document.createElement("span"), many = document.createElement("span");
     key.textContent = KEYS[k]; text.textContent = name; many.textContent = number(count);
     text.className = "text"; many.className = "muted";
-    button.disabled = !asked;
+    button.disabled = !current;
     button.append(key, text, many);
     button.addEventListener("click", () => label(k));
     return button;
   }));
-  audio.hidden = !asked;
-  if (asked && asked.row !== before) {
-    audio.src = `sound/${asked.row}`;
+  audio.hidden = !current;
+  if (current && current.row !== before) {
+    audio.src = `sound/${current.row}`;
     audio.play().catch(() => {}); // not allowed before the first key, or said by the error below
-  } else if (!asked) {
+  } else if (!current) {
     audio.pause();
   }
 }
-function told(accuracy) {
+function accuracyText(accuracy) {
   if (!accuracy) return "not known yet: hold on until some held-out sounds are labelled";
   const [estimate, low, high] = accuracy.map((share) => share === null ? null : (100 * share).toFixed(0));
   return `${estimate} %` + (low === null ? ", too few to tell" : `, ${low} to ${high} %`);
 }
 function label(k) {
-  if (!state?.asked || k >= state.classes.length) return;
+  if (!state?.current || k >= state.classes.length) return;
   by("classes").children[k].classList.add("pressed");
-  send("label", { row: state.asked.row, name: state.classes[k].name });
+  send("label", { row: state.current.row, name: state.classes[k].name });
 }
 async function explain() { // why a sound is not played
   if (!audio.getAttribute("src")) return;

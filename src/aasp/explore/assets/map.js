@@ -17,9 +17,9 @@ function choose(i, play = true) {
   by("facts").replaceChildren(...columns.flatMap((column) => {
     const value = valueOf(column, i);
     if (value === "") return [];
-    const term = document.createElement("dt"), told = document.createElement("dd");
-    term.textContent = column.name; told.textContent = value;
-    return [term, told];
+    const term = document.createElement("dt"), detail = document.createElement("dd");
+    term.textContent = column.name; detail.textContent = value;
+    return [term, detail];
   }), ...rowNumber(i));
   load(i, play);
   const [u, v] = onScreen(i);
@@ -27,9 +27,9 @@ function choose(i, play = true) {
   draw();
 }
 function rowNumber(i) {
-  const term = document.createElement("dt"), told = document.createElement("dd");
-  term.textContent = "row"; told.textContent = data.rows ? data.rows[i] : i;
-  return [term, told];
+  const term = document.createElement("dt"), detail = document.createElement("dd");
+  term.textContent = "row"; detail.textContent = data.rows ? data.rows[i] : i;
+  return [term, detail];
 }
 function load(i, play) {
   const inside = by(`sound-${i}`), [start, seconds] = data.moments[i], name = data.names[i];

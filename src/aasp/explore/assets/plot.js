@@ -18,7 +18,7 @@ const density = plot.insertBefore(new Image(), plot.firstChild), audio = by("aud
 density.alt = "";
 const view = { x: 0, y: 0, zoom: 1, ratio: 1, width: 1, height: 1 };
 let column = columns[0], only = -1, words = "", bright = new Uint8Array(count).fill(1), chosen = -1, hovered = -1;
-let asked = 0, moving = false, moved = 0, stale = true, named = [];
+let requested = 0, moving = false, moved = 0, stale = true, named = [];
 let many = count, drawn = 0; // points drawn while the map moves; when the last frame of a move was
 let marked = { x: 0, y: 0, pixels: 1 }; // the view that the marks were drawn for
 const mixed = shuffled(count); // the order in which points are drawn: the last so many are a fair sample of all
@@ -112,9 +112,9 @@ function draw(isMoving = false) { // everything, in the next frame
   stale = true;
   mark();
 }
-function mark() { asked ||= requestAnimationFrame(frame); } // only what lies over the points
+function mark() { requested ||= requestAnimationFrame(frame); } // only what lies over the points
 function frame(now) {
-  asked = 0;
+  requested = 0;
   if (moving && drawn) many = fitting(now - drawn);
   if (moving && !stale && now - moved > REST) { moving = false; stale = true; }
   drawn = moving && stale ? now : 0;
