@@ -49,7 +49,9 @@ def card(model: AudioEncoder, run: Path, scores: Mapping[str, Any], sound: Path)
     recipe = json.loads((run / "recipe.json").read_text(encoding="utf-8"))
     step = int(checkpoint.latest(run).name.removeprefix("step-"))  # type: ignore[union-attr]
     last = max((line for line in read_metrics(run) if line["step"] <= step), key=lambda line: line["step"])
-    first, config = read_starts(run / "environment.json")[0], model.config
+    starts, config = read_starts(run / "environment.json"), model.config
+    first = starts[0]
+    threads = sorted({start["threads"] for start in starts})
     keys = [f"{pooling} of layer {layer}" for layer, pooling in config.keys]
     tables = {
         **found["readings"],
@@ -73,7 +75,7 @@ def card(model: AudioEncoder, run: Path, scores: Mapping[str, Any], sound: Path)
         batch=recipe["data"]["batch"],
         seen=f"{last['hours_seen']:,.0f}",
         clock=f"{last['seconds'] / 3600:.1f}",
-        threads=first["threads"],
+        threads=" or ".join(map(str, threads)) + (" thread" if threads == [1] else " threads"),
         hours=f"{first['hours']:.1f}",
         files=f"{first['files']:,}",
         thinned="" if scores["full"] else ", of sets thinned to 1,000 clips",

@@ -57,7 +57,7 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> Any:
     recipe = {"steps": 18_000, "data": {"batch": 24}, "method": {"masking": {"visible": 0.3}}}
     (folder / "run/recipe.json").write_text(json.dumps(recipe))
     start = {"command": COMMAND, "commit": "1a2b3c", "threads": 1, "hours": 10.8091, "files": 4296}
-    (folder / "run/environment.json").write_text(json.dumps([start]))
+    (folder / "run/environment.json").write_text(json.dumps([start, start | {"threads": 2}]))
     lines = [{"step": step, "hours_seen": 2.0 * step, "seconds": 90.0 * step} for step in (20, 40, 60)]
     (folder / "run/metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     rows = [("a/1.opus", "bells", "music", "CC0-1.0", 60), ("a/2.opus", "bells", "music", "CC0-1.0", 30)]
@@ -76,7 +76,7 @@ def test_the_card_states_what_was_recorded(card: Any) -> None:
     text = make(load(folder / "packaged"), folder / "run", scores(), folder / "sound.csv")
     assert "| command | `aasp pretrain aasp_tiny --data sound.csv --seed 0` |" in text
     assert "| commit | `1a2b3c` |" in text and "| steps | 40 of 18,000, 24 clips each; 80 hours of crops |" in text
-    assert "| time | 1.0 hours by the clock, 1 thread " in text, "of the checkpoint, not of later steps"
+    assert "| time | 1.0 hours by the clock, 1 or 2 threads " in text, "of the checkpoint, not of later steps"
     assert "10.8 hours, 4,296 files" in text
     assert text.count("| won | 81.2 [70.0, 90.0] | **+5.7 [+1.0, +20.0]** |") == 2
     assert text.count("| lost | 40.0 [30.0, 50.0] | -20.0 [-30.0, -10.0] |") == 3 + 2
@@ -88,7 +88,7 @@ def test_the_card_states_what_was_recorded(card: Any) -> None:
     assert "`won`: its vector" not in text and "21.0 on won, 7.0 on lost" in text
     assert "| bells | bells-data | music | CC0-1.0 | 2 | 1.5 |" in text
     assert r"| birds | github:some/birds | animals | GPL-2 \| GPL-3 | 1 | 0.2 |" in text
-    assert "$" not in text and f"A small audio encoder: any sound in, a vector of {24 * 8 * 2 + 48} numbers out" in text
+    assert "$" not in text and f"it turns any sound into a vector of {24 * 8 * 2 + 48} numbers" in text
 
 
 def test_a_model_of_another_checkpoint_is_not_described(card: Any) -> None:
