@@ -81,7 +81,7 @@ def test_a_broken_or_older_file_is_named(content: str, message: str, tmp_path: P
 
 def test_a_file_without_its_command_is_refused(parts: None, tmp_path: Path) -> None:
     file = tmp_path / "response.json"
-    file.write_text('{"told": "this"}')
+    file.write_text('{"text": "this"}')
     with pytest.raises(AaspError, match=r"response.json: not as this version .* writes it \(KeyError: 'command'\)"):
         report.build(tmp_path)
 

@@ -46,7 +46,7 @@ class Index:
         times: presentation time of each packet (packets,), in the stream's units; empty unless all
             packets have one and they increase.
         produced: cumulative samples given up to and including each packet (packets,).
-        lead: samples that the encoder added at the beginning and that ffmpeg does not remove.
+        lead: samples that the encoder added at the beginning and that ffmpeg does not trim.
         rate: Hz.
         channels: number of channels.
         stated_rate: Hz of the encoded source, from the header: Opus always decodes at 48 kHz.

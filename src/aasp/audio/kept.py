@@ -164,7 +164,7 @@ def _fetch(url: str, begin: int, size: int, crc: int | None, out: Path) -> None:
 
 
 def _make_room(folder: Path, size: int) -> None:
-    """Count the bytes written; check the folder now and then, and remove the least recently used pieces."""
+    """Count the bytes written; check the folder now and then, and evict the least recently used pieces."""
     limit = limit_bytes()
     with _lock:
         _written[folder] = _written.get(folder, limit) + size
