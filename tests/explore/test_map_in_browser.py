@@ -48,17 +48,17 @@ def test_a_map_is_shown_searched_and_played(options: tuple[str, ...], kind: str,
 
 def moved_about(one: Tab) -> None:
     """While the map moves as many points are drawn as frames have time for, and the marks go with them; at rest all."""
-    one.until("!moving && !asked")
+    one.until("!moving && !requested")
     one.ask("(drawings = [], real = drawer.draw)")
     one.ask("drawer.draw = (camera, size, last) => { drawings.push(last); real(camera, size, last); }")
     assert one.ask("[50, 30, 10].map((took) => (many = 60, fitting(took)))") == [60, 60, 60], "so few are always drawn"
     one.ask("(many = 20, pan(30, 0))")
     one.until("drawings.length")
     assert one.ask("drawings[0]") == 20
-    one.until("!moving && !asked")
+    one.until("!moving && !requested")
     assert one.ask("[drawings.at(-1), marks.canvas.style.transform]") == [60, ""]
     one.ask("(hover(-1), drawings = [], hover(3))")
-    one.until("!asked")
+    one.until("!requested")
     assert one.ask("[drawings.length, by('hover').textContent]") == [0, "clip 000003.wav"], (
         "the points stay as they are"
     )
