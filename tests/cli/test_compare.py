@@ -75,14 +75,21 @@ def test_a_stopped_comparison_resumes_and_is_reported(
     costs = json.loads((out / "settings.json").read_text())["recipes"]["calm"]
     assert costs["flops"] == step_cost(known.get(mine[0])).total.flops and costs["steps"] == 8
 
-    assert main(["compare", *mine, *words, "--steps", "8"]) == 0
+    systems = ["calm", "untrained-calm", "log-mel-40", "log-mel-128"]
+    assert main(["compare", *mine, *words, "--steps", "8", "--last-only"]) == 0
     output = capsys.readouterr().out
     assert "3 of 5 cells to do, 2 of them trainings" not in output and "resuming from" in output
+    rows = [row for row in json.loads((out / "comparison.json").read_text())["rows"] if "default" in row["question"]]
+    assert [row["system"] for row in rows] == systems and all(row["last"] for row in rows)
+
+    assert main(["compare", *mine, *words, "--steps", "8"]) == 0
+    output = capsys.readouterr().out
+    assert "1 of 5 cells to do, 0 of them trainings" in output and "training calm" not in output
     found = json.loads((out / "comparison.json").read_text())
     assert list(found["failed"]) == ["wild, seed 0"] and "is not finite" in found["failed"]["wild, seed 0"]
     rows = [row for row in found["rows"] if row["question"] == f"{hums.name}, default vector"]
     assert [(row["system"], row["step"]) for row in rows] == [
-        ("calm", 2), ("calm", 4), ("calm", 8), *((name, 0) for name in ("untrained-calm", "log-mel-40", "log-mel-128")),
+        ("calm", 2), ("calm", 4), ("calm", 8), *((name, 0) for name in systems[1:]),
     ]  # fmt: skip
     assert all(row["score"]["clips"] == 8 and row["score"]["clusters"] == 2 for row in rows)
     assert 0 < rows[0]["seconds"] < rows[2]["seconds"] == found["recipes"]["calm"]["trained_seconds"]

@@ -43,8 +43,11 @@ class Trainer:
         return end
 
 
-def run(folder: Folder, trainer: Trainer, measure: Any, names: str = "a b", seeds: int = 2) -> Outcome:
-    cells = [Cell(name, seed, [measure], None, "trained", (5,)) for seed in range(seeds) for name in names.split()]
+def run(
+    folder: Folder, trainer: Trainer, measure: Any, names: str = "a b", seeds: int = 2, curve: bool = True
+) -> Outcome:
+    pairs = [(name, seed) for seed in range(seeds) for name in names.split()]
+    cells = [Cell(name, seed, [measure], None, "trained", (5,), curve) for name, seed in pairs]
     return work(cells, folder, train=trainer, listen=lambda cell, model: model, say=lambda line: None)
 
 
@@ -61,6 +64,17 @@ def test_everything_is_done_once_and_in_order(tmp_path: Path) -> None:
     assert len(trainer.trained) == 4 and len(more.measured) == 8
     run(folder, trainer, measure, names="a b c", seeds=1)
     assert trainer.trained[4:] == ["c, seed 0"]
+
+
+def test_earlier_encoders_can_be_measured_later(tmp_path: Path) -> None:
+    folder, trainer, measure = Folder(tmp_path), Trainer(), Recorder()
+    for _ in range(2):
+        run(folder, trainer, measure, curve=False)
+        assert len(trainer.trained) == 4 and len(measure.measured) == 4
+        assert not any("stages" in model for model in measure.measured)
+    run(folder, trainer, measure)
+    assert len(trainer.trained) == 4 and len(measure.measured) == 8
+    assert all("stages" in model for model in measure.measured[4:])
 
 
 def test_a_cell_that_another_process_runs_is_skipped(tmp_path: Path) -> None:

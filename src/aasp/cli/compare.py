@@ -61,6 +61,8 @@ class Compare(DeviceOptions):
     """Also measure the stability of embeddings of these clips: a folder, an INDEX, or INDEX:GROUP."""
     full: bool = False
     """Probe all clips of each set; by default 1,000 clips and 45 minutes of it."""
+    last_only: bool = False
+    """Measure trainings only at their end; the same command without this adds the quarters and halves later."""
     dry_run: bool = False
     """Show what would be done, how long it takes and how much disk space it needs, and stop."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
@@ -138,7 +140,7 @@ def _compare(arguments: Compare, budget: Budget, fields: Mapping[str, str], argv
     taken = [*recipes, *(f"untrained-{name}" for name in recipes), *BANDS]
     frozen, digests = _frozen(arguments, [*taken, *(cell.partition("/")[0] for cell in labelled)])
     costs = resolve_costs(folder, {**recipes, **labelled}, budget, common, sets, device, frozen=digests, dry_run=dry)
-    layout = Layout(recipes, costs, arguments.seeds, labelled, list(frozen))
+    layout = Layout(recipes, costs, arguments.seeds, labelled, list(frozen), curve=not arguments.last_only)
     flat = [reading for some in readings.values() for reading in some]
     print(_to_do(layout, folder, flat, arguments))
     if dry:

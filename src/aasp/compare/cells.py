@@ -35,7 +35,8 @@ class Cell:
         measures: its measurements.
         recipe: the recipe that is trained, or whose architecture is used; None if there is none.
         kind: one of the five kinds.
-        stages: steps before the last at which it is also measured.
+        stages: steps before the last whose encoders are kept.
+        curve: whether those encoders are measured too.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Cell:
     recipe: Recipe | None
     kind: Kind = "trained"
     stages: Sequence[int] = ()
+    curve: bool = True
 
     @property
     def place(self) -> str:
@@ -51,8 +53,8 @@ class Cell:
         return f"{self.name}, seed {self.seed}"
 
     def measured(self, trained: Trained) -> Iterator[tuple[str, Measured]]:
-        """The folders of the cell's encoders, earliest first, each with a suffix for messages."""
-        for step in self.stages:
+        """The folders of the encoders to measure, earliest first, each with a suffix for messages."""
+        for step in self.stages if self.curve else ():
             yield f" at step {step:,}", trained.stage(step)
         yield "", trained
 

@@ -72,6 +72,7 @@ class Layout:
         seeds: number of trainings of each.
         supervised: by cell, architectures that are trained with the labels of one set.
         frozen: names of encoders that are not trained here.
+        curve: whether trainings are also measured before their end.
     """
 
     recipes: Mapping[str, Recipe]
@@ -79,6 +80,7 @@ class Layout:
     seeds: int
     supervised: Mapping[str, Supervised] = field(default_factory=dict)
     frozen: Sequence[str] = ()
+    curve: bool = True
 
     @property
     def untrained(self) -> dict[str, str]:
@@ -90,7 +92,7 @@ class Layout:
         }
 
     def stages(self, name: str) -> list[int]:
-        """The steps at which trainings of a recipe are measured, the last included."""
+        """The steps at which encoders of a recipe are kept, the last included."""
         return [*stages(self.costs[name].steps), self.costs[name].steps]
 
     def rounds(self, cell: Cell) -> int:
@@ -120,7 +122,7 @@ class Layout:
                 yield Cell(cell, seed, measures, self.recipes[name], "untrained")
             for name, recipe in self.recipes.items():
                 requested = replace(recipe, steps=self.costs[name].steps, seed=seed)
-                yield Cell(name, seed, measures, requested, "trained", tuple(self.stages(name)[:-1]))
+                yield Cell(name, seed, measures, requested, "trained", tuple(self.stages(name)[:-1]), self.curve)
             for name, one in self.supervised.items():
                 own = [reading for reading in readings if reading.set == one.task.set]
                 yield Cell(name, seed, own, replace(one.recipe, steps=self.costs[name].steps, seed=seed), "scratch")
@@ -155,7 +157,7 @@ def estimate(layout: Layout, cells: Sequence[Cell], seconds: float, device: str)
             if shape not in speeds:
                 speeds[shape] = embedding_speed(cell.recipe, device)
             own = layout.supervised[cell.name].task.seconds if cell.kind == "scratch" else seconds
-            embedding += models * own / speeds[shape]
+            embedding += (models if cell.curve else 1) * own / speeds[shape]
             size += models * layout.rounds(cell) * model_bytes(cell.recipe)
     # A cell in training has two checkpoints, and a third that is being written.
     size += 3 * max((layout.costs[cell.name].checkpoint for cell in trained), default=0)
