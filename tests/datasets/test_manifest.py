@@ -263,7 +263,7 @@ def refused(path: Path) -> str:
 def test_a_path_that_is_no_set(tmp_path: Path) -> None:
     assert "no such folder or index" in refused(tmp_path / "nothing")
     assert "no such index" in refused(tmp_path / "nothing.csv")
-    assert "not a folder, .csv or .parquet" in refused(sound(tmp_path / "a.wav"))
+    assert "a single sound file" in refused(sound(tmp_path / "a.wav"))
     assert "not a readable .parquet" in refused(index(tmp_path / "a.parquet", "path", "a.wav"))
     assert "not a readable .csv" in refused(index(tmp_path / "ragged.csv", "path,label", "a.wav", "b.wav,x,y"))
     assert "index without rows" in refused(index(tmp_path / "bare.csv", "path,label"))

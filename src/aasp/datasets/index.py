@@ -126,7 +126,8 @@ def read_index(source: str, path_column: str | None = None) -> pa.Table:
     """
     suffix = os.path.splitext(source)[1].lower()
     if suffix not in SUFFIXES:
-        what = "not a folder, .csv or .parquet" if os.path.exists(source) else "no such folder or index"
+        there = "a single sound file" if is_sound(source) else "not a folder, .csv or .parquet"
+        what = there if os.path.exists(source) else "no such folder or index"
         packed = "unpack it, or " if suffix in (".gz", ".zip", ".bz2", ".xz", ".zst") else ""
         raise AaspError(f"{what}: {source}; {packed}name a folder of audio, or an index with a column path")
     try:
