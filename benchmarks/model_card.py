@@ -39,7 +39,7 @@ def card(model: AudioEncoder, run: Path, scores: Mapping[str, Any], sound: Path)
     Raises:
         AaspError: the run has another model, or scores are of none or of several models.
     """
-    trained, own = load(run).state_dict(), model.state_dict()
+    trained, own = (_weights(one) for one in (load(run), model))
     same = lambda one, other: torch.equal(one.half().to(other.dtype) if one.is_floating_point() else one, other)
     if trained.keys() != own.keys() or not all(same(trained[name], own[name]) for name in own):
         raise AaspError(f"{run}: its model is not the packaged one; run package_model.py and ruler.py again")
@@ -53,6 +53,7 @@ def card(model: AudioEncoder, run: Path, scores: Mapping[str, Any], sound: Path)
     first = starts[0]
     threads = sorted({start["threads"] for start in starts})
     keys = [f"{pooling} of layer {layer}" for layer, pooling in config.keys]
+    learned = f"; its {config.whitened} strongest directions are scaled down, as learned from the same sound"
     tables = {
         **found["readings"],
         **{f"Fine-tuned with {_labels(count)} a class": some for count, some in found["few labels"].items()},
@@ -67,6 +68,7 @@ def card(model: AudioEncoder, run: Path, scores: Mapping[str, Any], sound: Path)
         f"(frames of 10 ms, mel bins), {config.encoder.width} wide, {config.encoder.depth} blocks of "
         f"{config.encoder.heads} heads, windows of {config.window_seconds:g} s, {config.frontend.rate / 1000:g} kHz.",
         vector=" and ".join(keys),
+        whitened=learned if config.whitened else "",
         visible=f"{100 * recipe['method']['masking']['visible']:.0f}",
         command=_command(first["command"]),
         commit=first["commit"],
@@ -84,6 +86,11 @@ def card(model: AudioEncoder, run: Path, scores: Mapping[str, Any], sound: Path)
         weak="\n".join(_weak(found["readings"][DEFAULT])),
         sources="\n".join(f"| {' | '.join(map(in_markdown, row))} |" for row in _sources(sound)),
     )
+
+
+def _weights(model: AudioEncoder) -> dict[str, torch.Tensor]:
+    """The weights as they were trained: without the whitening, which is learned when the model is packaged."""
+    return {name: x for name, x in model.state_dict().items() if not name.startswith("whitening.")}
 
 
 def _by(patch: tuple[int, int]) -> str:

@@ -1,8 +1,9 @@
-"""Put the model of a run into the package: its configuration with its recipe's vector, its weights in fp16.
+"""Put the model of a run into the package: with its recipe's vector, whitened on DATA, and its weights in fp16.
 
-usage: python benchmarks/package_model.py RUN [--out src/aasp/packaged/aasp-tiny]
+usage: python benchmarks/package_model.py RUN --data DATA [--out src/aasp/packaged/aasp-tiny]
 
-The card beside it, README.md, is kept. Rounded weights are loaded in fp32 again; the effect of rounding is printed.
+DATA is what it was trained on. The card beside it, README.md, is kept. Rounded weights are loaded in fp32 again; the
+effect of rounding is printed.
 """
 
 from __future__ import annotations
@@ -13,29 +14,37 @@ from pathlib import Path
 
 import torch
 
+from aasp.cli.progress import bar
 from aasp.config import to_dict
+from aasp.datasets.manifest import Manifest
+from aasp.evaluate.whitening import excerpts, whitened
 from aasp.model.audio_encoder import AudioEncoder, load
 from aasp.pretrain import recipes
 from aasp.weights import write_directory
 
 CARD = "README.md"
+WHOLE = ("whitening.mean", "whitening.scale")
+"""Tensors that keep their precision: their difference and quotient are what counts."""
 
 
-def package(run: Path, out: Path) -> tuple[int, float]:
+def package(run: Path, data: Path, out: Path) -> tuple[int, float]:
     """Write the model.
 
     Returns:
         Bytes of the weights, and the largest change of the default vector of noise, over its deviation.
     """
     trained = load(run)
-    config = replace(trained.config, vector=recipes.get("aasp_tiny").model.vector)
-    encoder = AudioEncoder(config).eval()
-    encoder.load_state_dict(trained.state_dict())
-    halves = {name: x.half() if x.is_floating_point() else x for name, x in encoder.state_dict().items()}
+    plain = AudioEncoder(replace(trained.config, vector=recipes.get("aasp_tiny").model.vector, whitened=0)).eval()
+    plain.load_state_dict({name: x for name, x in trained.state_dict().items() if not name.startswith("whitening.")})
+    with bar("embedding") as show:
+        encoder = whitened(plain, excerpts(Manifest.open(data)[0]), progress=show)
+    halves = {
+        name: x.half() if x.is_floating_point() and name not in WHOLE else x for name, x in encoder.state_dict().items()
+    }
     card = (out / CARD).read_bytes() if (out / CARD).exists() else None
     (out / CARD).unlink(missing_ok=True)  # while it is written, a model's folder may contain nothing else
     try:
-        write_directory(out, {"config.json": to_dict(config)}, halves)
+        write_directory(out, {"config.json": to_dict(encoder.config)}, halves)
     finally:
         if card is not None:
             out.mkdir(parents=True, exist_ok=True)
@@ -49,10 +58,11 @@ def package(run: Path, out: Path) -> tuple[int, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
     default = Path(__file__).parents[1] / "src" / "aasp" / "packaged" / "aasp-tiny"
     parser.add_argument("--out", type=Path, default=default)
     arguments = parser.parse_args()
-    size, moved = package(arguments.run, arguments.out)
+    size, moved = package(arguments.run, arguments.data, arguments.out)
     print(f"{arguments.out}: {size / 1e6:.2f} MB of weights; fp16 moves the vector of noise by {moved:.1e} deviations")
 
 

@@ -8,11 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
-from aasp.config import to_dict
 from aasp.errors import AaspError
+from aasp.evaluate.whitening import DIRECTIONS
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig, load
 from aasp.model.encoder import EncoderConfig
 
@@ -51,7 +53,11 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> Any:
     torch.manual_seed(0)
     size = EncoderConfig(width=24, depth=4, heads=2)
     AudioEncoder(AudioEncoderConfig(encoder=size, window_seconds=0.64)).save(folder / "run/model")
-    package_model.package(folder / "run", folder / "packaged")
+    noise = np.random.default_rng(0).normal(scale=0.1, size=(150, 8_000))
+    (folder / "noise").mkdir()
+    for number, wave in enumerate(noise):
+        soundfile.write(folder / f"noise/{number}.wav", wave * np.linspace(0, 1 + number % 7, 8_000), 16_000)
+    package_model.package(folder / "run", folder / "noise", folder / "packaged")
     (folder / "run/checkpoints/step-00000040").mkdir(parents=True)
     (folder / "run/checkpoints/step-00000040/state.json").write_text("{}")
     recipe = {"steps": 18_000, "data": {"batch": 24}, "method": {"masking": {"visible": 0.3}}}
@@ -89,6 +95,7 @@ def test_the_card_states_what_was_recorded(card: Any) -> None:
     assert "| bells | bells-data | music | CC0-1.0 | 2 | 1.5 |" in text
     assert r"| birds | github:some/birds | animals | GPL-2 \| GPL-3 | 1 | 0.2 |" in text
     assert "$" not in text and f"it turns any sound into a vector of {24 * 8 * 2 + 48} numbers" in text
+    assert f"numbers; its {DIRECTIONS} strongest directions are scaled down" in text
 
 
 def test_a_model_of_another_checkpoint_is_not_described(card: Any) -> None:
@@ -109,7 +116,10 @@ def test_packaging_keeps_the_card_and_gives_the_vector_of_the_recipe(card: Any) 
 
     _, folder = card
     (folder / "packaged/README.md").write_text("mine")
-    size, moved = package_model.package(folder / "run", folder / "packaged")
-    assert (folder / "packaged/README.md").read_text() == "mine" and moved < 0.01
-    assert to_dict(load(folder / "packaged").config)["vector"] == ["0:flat+std", "4:mean+std"]
+    before = load(folder / "packaged").digest
+    size, moved = package_model.package(folder / "run", folder / "noise", folder / "packaged")
+    assert (folder / "packaged/README.md").read_text() == "mine" and moved < 0.05
+    packaged = load(folder / "packaged")
+    assert packaged.config.vector == ("0:flat+std", "4:mean+std") and packaged.config.whitened == DIRECTIONS
+    assert packaged.digest == before
     assert size == (folder / "packaged/model.safetensors").stat().st_size

@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     parts = {"vector": ("1:mean+std", "2:cls"), "whitened": 5}
     encoder = AudioEncoder(AudioEncoderConfig(stem=ConvConfig(), encoder=size, window_seconds=0.64, **parts))  # type: ignore[arg-type]
     assert encoder.whitening is not None
-    encoder.whitening.matrix.normal_()
+    encoder.whitening.directions.normal_(std=0.2)
     encoder.whitening.mean.normal_()
     place, random = tmp_path_factory.mktemp("exported"), np.random.default_rng(0)
     encoder.save(place / "model")

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ import aasp
 from aasp.cli.main import main
 from aasp.config import with_fields
 from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig
+from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain import recipes
 from aasp.pretrain.initial import read_initial
 from aasp.pretrain.objective import PretrainObjective
@@ -327,6 +329,19 @@ def test_a_model_gives_student_and_teacher_its_weights(what: str, made: Path) ->
         assert torch.equal(objective.teacher.model.state_dict()[name], tensor)
     assert f"fingerprint {model_hash(encoder)[:16]}" in lines[0]
     assert "new: predictor; projector" in lines[2]
+
+
+def test_a_whitening_is_not_taken_and_the_remedy_is_printed(made: Path, tmp_path: Path) -> None:
+    encoder = aasp.load(made / "run")
+    even = AudioEncoder(replace(encoder.config, whitened=4))
+    even.load_state_dict(encoder.state_dict(), strict=False)
+    even.save(tmp_path / "even")
+    objective = PretrainObjective(recipe())
+    lines = read_initial(tmp_path / "even").give(objective)
+    assert "  not used: student and teacher: whitening" in lines
+    assert lines[-1] == "  its vector is whitened, this run's is not: `aasp whiten` learns that again from the new model"
+    for name, tensor in encoder.state_dict().items():
+        assert torch.equal(objective.student.state_dict()[name], tensor)
 
 
 @pytest.mark.parametrize("what", ["conv", "conv/model"])

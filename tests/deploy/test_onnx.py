@@ -135,7 +135,7 @@ def test_the_check_sees_another_model(plain: AudioEncoder, small) -> None:
 def test_a_whitened_vector_is_checked_before_its_whitening(plain: AudioEncoder) -> None:
     model = AudioEncoder(replace(plain.config, whitened=4)).eval()
     assert model.whitening is not None
-    model.whitening.matrix.mul_(20)
+    model.whitening.scale.mul_(0.05)
 
     class Off:
         """PyTorch's outputs, with this much added to one."""

@@ -42,7 +42,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("frontend.mels", 10**8, "front end: mels is 100000000; give a positive number and at most 1024"),
         ("frontend.fft", 10**9, "front end: fft is 1000000000; give a positive number and at most 32768"),
         ("frontend.hop_ms", 1e-9, "front end: windows of 400 samples every 0; raise"),
-        ("whitened", 10**9, "whitened is 1000000000; give"),
+        ("whitened", 10**9, "model: whitened is 1000000000; give"),
         ("encoder.width", "a" * 10**6, "encoder: width: 'aaa"),
     ],
 )

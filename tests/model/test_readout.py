@@ -77,7 +77,8 @@ def whitened() -> AudioEncoder:
     assert model.whitening is not None
     random = np.random.default_rng(0)
     model.whitening.mean.copy_(torch.from_numpy(random.normal(size=24)))
-    model.whitening.matrix.copy_(torch.from_numpy(random.normal(size=(5, 24))))
+    model.whitening.scale.copy_(torch.from_numpy(random.uniform(0.5, 2, size=24)))
+    model.whitening.directions.copy_(torch.from_numpy(random.normal(size=(5, 24))))
     return model
 
 
@@ -86,8 +87,9 @@ def test_a_whitening_is_an_affine_map_of_the_own_vector_and_of_nothing_else() ->
     assert model.whitening is not None
     with torch.no_grad():
         plain = model(*given, pooling=model.config.keys).clip.numpy()
-        expected = (plain - model.whitening.mean.numpy()) @ model.whitening.matrix.numpy().T
-        np.testing.assert_allclose(model(*given).clip, expected, atol=1e-5)
+        z = (plain - model.whitening.mean.numpy()) / model.whitening.scale.numpy()
+        directions = model.whitening.directions.numpy()
+        np.testing.assert_allclose(model(*given).clip, z - z @ directions.T @ directions, atol=1e-5)
     assert plain.shape == (2, 24)
 
 
@@ -127,7 +129,8 @@ def test_documents_of_models_without_a_vector_are_unchanged() -> None:
         ({"vector": ("mean",)}, "'mean' is no LAYER:POOLING; write it as in 4:mean\\+std"),
         ({"vector": ("-1:mean",)}, "'-1:mean' is no LAYER:POOLING"),
         ({"vector": ("0:cls",)}, "class token of layer 0 is the same for every clip"),
-        ({"whitened": -1}, "whitened is -1; give the dimensions that are left"),
+        ({"whitened": -1}, "model: whitened is -1; give a number of at least 0 and at most 65536"),
+        ({"whitened": 8}, "whitened is 8; the vector has 8 numbers, so give at most 7"),
     ],
 )
 def test_invalid_declarations_are_refused(settings: dict, message: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from aasp.formats import duration_text, percent_text
 if TYPE_CHECKING:
     from aasp.datasets.demo import Size
     from aasp.evaluate.demo import FirstLook, Reading, TaskScores
+    from aasp.evaluate.probe import Progress
     from aasp.model.audio_encoder import AudioEncoder
     from aasp.pretrain.recipe import Recipe
 
@@ -103,8 +104,10 @@ def demonstrate(out: Path, recipe: Recipe, model: str, size: Size) -> int:
         stages.console.print("stopped and saved; run the same command again to resume")
         return result.exit_code
 
-    models = {TRAINED_ON: load(trained), PACKAGED: packaged, UNTRAINED: _untrained(recipe, out / "untrained")}
     with stages.stage("probing the encoders on new instruments and voices") as bar:
+        whitening = lambda: bar(f"{TRAINED_ON}, whitening")
+        further = _whitened(load(trained), packaged.config.whitened, sounds / "train", out / "model", whitening)
+        models = {TRAINED_ON: further, PACKAGED: packaged, UNTRAINED: _untrained(recipe, out / "untrained")}
         probed = {**models, STATISTICS: None}
         part = lambda name: lambda what: bar(f"{name}, {what}")
         readings = {name: read(one, sounds, kept, part(name)) for name, one in probed.items()}
@@ -126,8 +129,23 @@ def demonstrate(out: Path, recipe: Recipe, model: str, size: Size) -> int:
         eyebrow=f"aasp demo · {PACKAGED} · {recipe.steps:,} steps",
     )
     _print(stages.console, tasks)
-    stages.console.print(f"report: {report}\nmodel:  {trained / 'model'}", soft_wrap=True)
+    stages.console.print(f"report: {report}\nmodel:  {out / 'model'}", soft_wrap=True)
     return 0
+
+
+def _whitened(
+    encoder: AudioEncoder, directions: int, data: Path, folder: Path, bar: Callable[[], Progress]
+) -> AudioEncoder:
+    """The encoder with a whitening as the packaged model's, learned once from `data` and kept in `folder`."""
+    from aasp.datasets.manifest import Manifest
+    from aasp.evaluate.whitening import excerpts, whitened
+    from aasp.model.audio_encoder import load
+
+    if not folder.exists():
+        if directions:
+            encoder = whitened(encoder, excerpts(Manifest.open(data)[0]), directions, progress=bar())
+        encoder.save(folder)
+    return load(folder)
 
 
 def _untrained(recipe: Recipe, folder: Path) -> AudioEncoder:

@@ -63,9 +63,8 @@ class Graph(nn.Module):
     def gains(self, outputs: Sequence[Tensor]) -> tuple[float, ...]:
         """How much larger the rounding error of each output is than that of the last layer, whose scale a norm bounds.
 
-        For a whitened vector it is the largest gain of its matrix. For one from inner layers, which have no norm, it is
-        the
-        ratio of their magnitudes: the rounding of fp32 is relative.
+        For a whitened vector it is the largest gain of the whitening. For one from inner layers, which have no norm, it
+        is the ratio of their magnitudes: the rounding of fp32 is relative.
 
         Args:
             outputs: the graph's outputs, one tensor per port.
@@ -73,7 +72,7 @@ class Graph(nn.Module):
         largest = {port.name: x.double().abs().max() for port, x in zip(self.outputs, outputs, strict=True)}
         encoder, gain = self.encoder, 1.0
         if encoder.whitening is not None:
-            gain = float(encoder.whitening.matrix.norm(dim=1).max())
+            gain = encoder.whitening.gain
         elif "clip" in largest and any(layer < encoder.config.encoder.depth for layer, _ in encoder.config.keys):
             gain = float(largest["clip"] / largest["timestamps"])
         return tuple(max(1.0, gain) if port.name == "clip" else 1.0 for port in self.outputs)

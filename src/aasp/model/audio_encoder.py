@@ -26,9 +26,10 @@ from aasp.model.encoder import Encoder, EncoderConfig
 from aasp.model.folder import find, read_config, weights_prefix
 from aasp.model.pooling import Pooling, over_frequency
 from aasp.model.positions import Places
-from aasp.model.readout import Key, Whitening, check_keys, check_vector, key, read, width
+from aasp.model.readout import Key, check_keys, check_vector, key, read, width
 from aasp.model.stream import EncoderStream
 from aasp.model.timestamps import OverTime, over_time, shifts
+from aasp.model.whitening import Whitening
 from aasp.model.windows import encode_halves, encode_windows
 from aasp.stems import STEMS, Stem, StemConfig
 from aasp.stems.aape import AaPEConfig
@@ -51,7 +52,7 @@ class AudioEncoderConfig:
         pooling: pooling of the last layer for the default vector of a clip, if `vector` is empty.
         vector: the default vector as a concatenation of several parts, each a layer and its pooling, ("4:mean+std",
             "8:mean+std"); layer 0 is the input of the first block.
-        whitened: dimensions of the default vector after a whitening that is saved with the weights; 0 for none.
+        whitened: directions of the default vector that a learned whitening scales down (`aasp whiten`); 0 for none.
     """
 
     frontend: Annotated[FrontEndConfig, FRONTENDS] = field(default_factory=LogMelConfig)
@@ -65,8 +66,7 @@ class AudioEncoderConfig:
     def __post_init__(self) -> None:
         check_range(self, "model", "window_seconds", most=LONGEST_WINDOW)
         check_vector(self.vector, self.encoder.depth)
-        if not 0 <= self.whitened <= 2**20:
-            raise AaspError(f"whitened is {self.whitened}; give the dimensions that are left, or 0 for no whitening")
+        check_range(self, "model", "whitened", least=0, most=2**16)
 
     @property
     def keys(self) -> tuple[Key, ...]:

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from aasp.model.pooling import Pooling
-from aasp.model.readout import Key, Whitening
+from aasp.model.readout import Key
+from aasp.model.whitening import Whitening
 from aasp.weights import model_hash
 
 if TYPE_CHECKING:

@@ -1,19 +1,17 @@
-"""One vector per clip from an encoder's layers: pooled layers, concatenated and optionally whitened.
+"""One vector per clip from an encoder's layers: pooled layers, concatenated.
 
 `AudioEncoder`, probes, `aasp embed` and exports all compute vectors with it.
 
-Legend: B clips, G time patches x F subbands, N = G * F patch tokens, D width, V total width of the parts, W whitened.
+Legend: B clips, G time patches x F subbands, N = G * F patch tokens, D width, V total width of the parts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Self
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from aasp.casting import widened
 from aasp.errors import AaspError, shown
 from aasp.model.pooling import WAYS, pool, pooled_width
 
@@ -80,35 +78,3 @@ def read(
 def width(keys: Sequence[Key], token_width: int, subbands: int) -> int:
     """V, the width of the output of `read`."""
     return sum(pooled_width(pooling, token_width, subbands) for _, pooling in keys)
-
-
-class Whitening(nn.Module):
-    """An affine map of vectors, `(x - mean) @ matrix.T`, whose two tensors are buffers of the model, not trained.
-
-    They keep their precision, at least fp32, when the model is cast: rounding them would rotate all vectors.
-
-    Args:
-        given: input width V.
-        made: output width W; initially the map returns the first W dimensions.
-    """
-
-    mean: Tensor
-    matrix: Tensor
-
-    def __init__(self, given: int, made: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(given))
-        self.register_buffer("matrix", torch.eye(made, given))
-
-    def forward(self, vector_BV: Tensor) -> Tensor:
-        return (widened(vector_BV) - self.mean) @ self.matrix.T
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        before = dict(self.named_buffers())
-        super()._apply(fn, recurse)
-        for name, tensor in before.items():
-            moved = self.get_buffer(name)
-            if not tensor.is_meta:
-                kept = torch.promote_types(moved.dtype, torch.float32)
-                setattr(self, name, tensor.to(moved.device, kept))
-        return self

@@ -130,6 +130,8 @@ def _transfer_lines(
         yield f"  did not fit: {_parts(done.unfit, own, owners)} ({len(done.unfit):,} tensors, as {_example(done)})"
     if done.unused:
         yield f"  not used: {_parts(done.unused, given, owners)}"
+    if any(".whitening." in name for name in done.unused):
+        yield "  its vector is whitened, this run's is not: `aasp whiten` learns that again from the new model"
     if differences:
         yield f"  the model differs: {'; '.join(differences)}"
 
