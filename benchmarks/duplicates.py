@@ -53,7 +53,7 @@ def main() -> None:
         made = Path(place) / "index"
         update(made, encoder, Model(arguments.model, encoder.digest), Settings(), [str(folder)], running=Running())
         index = Index.open(made)
-        for threshold in (0.9,):
+        for threshold in (0.5,):
             rows += scored(index, threshold, originals)
     rows.append(compared(arguments.rows, arguments.rounds))
     report("duplicates", rows, arguments.threads)

@@ -53,7 +53,8 @@ def card(model: AudioEncoder, run: Path, scores: Mapping[str, Any], sound: Path)
     first = starts[0]
     threads = sorted({start["threads"] for start in starts})
     keys = [f"{pooling} of layer {layer}" for layer, pooling in config.keys]
-    learned = f"; its {config.whitened} strongest directions are scaled down, as learned from the same sound"
+    learned = f" Its {config.whitened} directions of largest variance are scaled down, as\n"
+    learned += "learned from the sound that it was trained on."
     tables = {
         **found["readings"],
         **{f"Fine-tuned with {_labels(count)} a class": some for count, some in found["few labels"].items()},

@@ -48,6 +48,15 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def auto_is_fp32() -> Iterator[None]:
+    """`auto` is fp32 on every machine, also where bf16 is faster: tests compare numbers with those of fp32."""
+    with pytest.MonkeyPatch.context() as patch:
+        for instructions in ("avx512_bf16", "amx_tile"):
+            patch.setattr(f"torch.cpu._is_{instructions}_supported", lambda: False)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Embeddings that tests leave to be kept go to a folder of their own, not to the user's."""
     with pytest.MonkeyPatch.context() as patch:

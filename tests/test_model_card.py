@@ -95,7 +95,7 @@ def test_the_card_states_what_was_recorded(card: Any) -> None:
     assert "| bells | bells-data | music | CC0-1.0 | 2 | 1.5 |" in text
     assert r"| birds | github:some/birds | animals | GPL-2 \| GPL-3 | 1 | 0.2 |" in text
     assert "$" not in text and f"it turns any sound into a vector of {24 * 8 * 2 + 48} numbers" in text
-    assert f"numbers; its {DIRECTIONS} strongest directions are scaled down" in text
+    assert f"numbers. Its {DIRECTIONS} directions of largest variance are scaled down" in text
 
 
 def test_a_model_of_another_checkpoint_is_not_described(card: Any) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,8 +42,7 @@ def write_directory(
         AaspError: `directory` exists and is not a model.
         OSError: the disk is full; `directory` is unchanged.
     """
-    if directory.exists() and (not directory.is_dir() or {f.name for f in directory.iterdir()} - {*documents, WEIGHTS}):
-        raise AaspError(f"{directory}: holds something else than a model; choose another place")
+    check_directory(directory, documents)
     directory.parent.mkdir(parents=True, exist_ok=True)
     beside, aside = hidden(directory, "tmp"), hidden(directory, "old")
     shutil.rmtree(beside, ignore_errors=True)
@@ -67,6 +66,16 @@ def write_directory(
         shutil.rmtree(beside, ignore_errors=True)
         if aside.exists():
             shutil.rmtree(aside) if directory.exists() else aside.rename(directory)
+
+
+def check_directory(directory: Path, documents: Iterable[str]) -> None:
+    """Check that `directory` does not exist, or is a model with at most these documents.
+
+    Raises:
+        AaspError: it holds something else, or is a file.
+    """
+    if directory.exists() and (not directory.is_dir() or {f.name for f in directory.iterdir()} - {*documents, WEIGHTS}):
+        raise AaspError(f"{directory}: holds something else than a model; choose another place")
 
 
 def read_tensors(file: Path, remedy: str = "copy it again") -> dict[str, Tensor]:

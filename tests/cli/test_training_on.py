@@ -339,7 +339,9 @@ def test_a_whitening_is_not_taken_and_the_remedy_is_printed(made: Path, tmp_path
     objective = PretrainObjective(recipe())
     lines = read_initial(tmp_path / "even").give(objective)
     assert "  not used: student and teacher: whitening" in lines
-    assert lines[-1] == "  its vector is whitened, this run's is not: `aasp whiten` learns that again from the new model"
+    assert (
+        lines[-1] == "  its vector is whitened, this run's is not; after the run, `aasp whiten` learns a new whitening"
+    )
     for name, tensor in encoder.state_dict().items():
         assert torch.equal(objective.student.state_dict()[name], tensor)
 

@@ -9,6 +9,7 @@ import torch
 
 import aasp
 from aasp.cli.main import main
+from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.stems.conv import ConvConfig
@@ -26,10 +27,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_model_with_a_whitened_vector_is_written(
     model: Path, hums: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "models/even"
+    out = tmp_path / "models/whitened"
     words = ["whiten", str(model), "--data", str(hums), "--out", str(out), "--directions", "4"]
     assert main([*words, "--device", "cpu"]) == 0
-    assert capsys.readouterr().out.startswith(f"{out}: 4 directions scaled down, learned from 24 excerpts, 0.0")
+    assert capsys.readouterr().out == f"{out}: 4 directions scaled down, learned from 24 excerpts\n"
     made, wave = aasp.load(out), 0.1 * torch.randn(2, 16_000)
     assert made.config.whitened == 4 and made.whitening is not None
     with torch.no_grad():
@@ -43,11 +44,17 @@ def test_a_model_with_a_whitened_vector_is_written(
     ("words", "message"),
     [
         ([], "--data is missing: `aasp whiten MODEL --data recordings`"),
-        (["--data", "HUMS"], "--out is missing: `aasp whiten MODEL --data HUMS --out models/even`"),
+        (["--data", "HUMS"], "--out is missing: `aasp whiten MODEL --data HUMS --out models/whitened`"),
         (["--data", "gone", "--out", "o"], "no such"),
         (["--data", "HUMS", "--out", "o", "--directions", "0"], "--directions is 0; give a positive number"),
-        (["--data", "HUMS", "--out", "o", "--excerpts", "20"], "--excerpts 20 for 128 directions; give at least 130"),
-        (["--data", "HUMS", "--out", "o", "--directions", "16"], "whitened is 16; the vector has 16 numbers"),
+        (["--data", "HUMS", "--out", "o", "--seed", "-1"], "--seed is -1; give 0 or a positive number"),
+        (
+            ["--data", "HUMS", "--out", "o", "--excerpts", "5"],
+            "5 excerpts of HUMS for 4 directions; at least 6 are needed",
+        ),
+        (["--data", "HUMS", "--out", "o", "--directions", "16"], "has 16 numbers; give at most 15"),
+        (["--data", "HUMS", "--out", "HUMS/0.wav/o"], "output lies below a file"),
+        (["--data", "HUMS", "--out", "HUMS", "--overwrite"], "holds something else than a model"),
         (["--data", "HUMS", "--out", "o", "--directions", "15"], "example clips differ in fewer than 16"),
     ],
 )
@@ -61,9 +68,21 @@ def test_mistakes_are_one_line_and_leave_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    named = {"HUMS": str(hums)}
-    assert main(["whiten", str(model), *(named.get(word, word) for word in words)]) == 2
+    assert main(["whiten", str(model), *(word.replace("HUMS", str(hums)) for word in words)]) == 2
     error = capsys.readouterr().err
     text = error.replace(str(model), "MODEL").replace(str(hums), "HUMS")
     assert message in text and error.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_classifier_keeps_its_classes(
+    model: Path, hums: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "classifier", tmp_path / "encoder"
+    AudioClassifier(AudioClassifierConfig(("a", "b"), encoder=aasp.load(model).config)).save(folder)
+    words = ["whiten", str(folder), "--data", str(hums), "--out"]
+    assert main([*words, str(folder), "--overwrite"]) == 2
+    assert "is a classifier, which would lose its classes; choose another --out" in capsys.readouterr().err
+    assert main([*words, str(out)]) == 0
+    assert "is a classifier: this is its encoder, without its classes" in capsys.readouterr().out
+    assert aasp.load(out).config.whitened == 4

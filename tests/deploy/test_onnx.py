@@ -150,6 +150,8 @@ def test_a_whitened_vector_is_checked_before_its_whitening(plain: AudioEncoder) 
             return found
 
     assert difference(model, "window", Off("clip")) == pytest.approx(5e-6, rel=1e-3)
+    model.whitening.scale[1:].fill_(1.0)
+    assert difference(model, "window", Off("clip")) == pytest.approx(1e-4, rel=1e-3), "each number has its own gain"
     assert difference(model, "window", Off("timestamps")) == pytest.approx(1e-4, rel=1e-3)
 
 
@@ -198,6 +200,22 @@ def written(folder: Path, seconds: float = 1.0, count: int = 7) -> list[str]:
         soundfile.write(folder / f"{name}.wav", 0.5 * wave.numpy(), 16_000)
         names.append(str(folder / f"{name}.wav"))
     return names
+
+
+@pytest.mark.slow
+def test_a_whitening_stays_in_fp32(plain: AudioEncoder, tmp_path: Path) -> None:
+    import onnx
+
+    size = EncoderConfig(width=64, depth=1, heads=2)
+    model = AudioEncoder(replace(plain.config, encoder=size, pooling="flat+std", whitened=72)).eval()
+    assert model.whitening is not None
+    model.whitening.directions.normal_(std=0.1)
+    made = int8(onnx_model(model, "window"), model.config, written(tmp_path))
+    types = onnx.TensorProto
+    sizes = {(one.data_type, tuple(sorted(one.dims))) for one in made.graph.initializer}
+    whitening = tuple(sorted(model.whitening.directions.shape))
+    assert (types.INT8, (64, 256)) in sizes, "products of the transformer"
+    assert (types.INT8, whitening) not in sizes and (types.FLOAT, whitening) in sizes
 
 
 @pytest.mark.slow

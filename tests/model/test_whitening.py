@@ -53,7 +53,41 @@ def test_a_dimension_that_never_changes_stays_finite(vectors: np.ndarray) -> Non
     whitening = fitted(vectors)
     found = whitening(torch.from_numpy(vectors)).numpy()
     assert np.isfinite(found).all() and np.abs(found[:, 3]).max() < 1e-9
-    assert whitening.gain == pytest.approx(1 / vectors.std(0, ddof=1)[0])
+    assert whitening.scale[3] == 1 and whitening.gains.max() < 2 / vectors.std(0, ddof=1).min()
+
+
+def test_rounding_noise_is_not_amplified(vectors: np.ndarray) -> None:
+    vectors[:, 3] = 1e-9 * np.random.default_rng(1).normal(size=len(vectors))
+    assert fitted(vectors).scale[3] == 1
+
+
+def test_the_gains_are_those_of_independent_errors(vectors: np.ndarray) -> None:
+    whitening = fitted(vectors)
+    errors = torch.randn(20_000, WIDTH, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = whitening(errors) - whitening(torch.zeros(1, WIDTH).double())
+    np.testing.assert_allclose(found.std(0), whitening.gains, rtol=0.03)
+
+
+def test_more_numbers_than_clips_give_the_same_directions(vectors: np.ndarray) -> None:
+    """The matrix of clips has the eigenvalues of the matrix of numbers."""
+    wide = np.concatenate([vectors, vectors**2, np.abs(vectors)], axis=1)[:30]
+    z = (wide - wide.mean(0)) / wide.std(0, ddof=1)
+    _, singular, axes = np.linalg.svd(z, full_matrices=False)
+    coordinates = z @ axes.T
+    coordinates[:, :DIRECTIONS] *= singular[DIRECTIONS] / singular[:DIRECTIONS]
+    found = fitted(wide)(torch.from_numpy(wide)).numpy()
+    np.testing.assert_allclose(found, coordinates @ axes, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_and_rounded_buffers_compute_in_fp32(vectors: np.ndarray, dtype: torch.dtype) -> None:
+    whitening, given = fitted(vectors).float(), torch.from_numpy(vectors).float()
+    alone = whitening(given)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(whitening(given), alone)
+    for name, buffer in list(whitening.named_buffers()):
+        setattr(whitening, name, buffer.to(dtype))  # as transformers does
+    assert whitening(given.to(dtype)).dtype == torch.float32
 
 
 @pytest.mark.parametrize(

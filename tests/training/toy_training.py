@@ -140,7 +140,7 @@ def toy_run(
             machine=machine,
             fingerprint=str(recipe),
             settings=Settings(
-                **{"name": "toy", "optimizer": OPTIMIZER, "log_every": 3, "checkpoint_every": 4, **settings}
+                **(dict(name="toy", optimizer=OPTIMIZER, log_every=3, checkpoint_every=4, precision="fp32") | settings)
             ),
             measure=lambda batch: (len(batch["length"]), float(batch["length"].sum()) / 16_000),
             start=start,

@@ -137,15 +137,21 @@ def _whitened(
     encoder: AudioEncoder, directions: int, data: Path, folder: Path, bar: Callable[[], Progress]
 ) -> AudioEncoder:
     """The encoder with a whitening as the packaged model's, learned once from `data` and kept in `folder`."""
+    import torch
+
     from aasp.datasets.manifest import Manifest
     from aasp.evaluate.whitening import excerpts, whitened
     from aasp.model.audio_encoder import load
 
-    if not folder.exists():
-        if directions:
-            encoder = whitened(encoder, excerpts(Manifest.open(data)[0]), directions, progress=bar())
-        encoder.save(folder)
-    return load(folder)
+    if folder.exists():
+        made = load(folder)
+        same = (torch.equal(made.state_dict()[name], x) for name, x in encoder.state_dict().items())
+        if made.config.whitened == directions and all(same):
+            return made
+    if directions:
+        encoder = whitened(encoder, excerpts(Manifest.open(data)[0]), directions, progress=bar())
+    encoder.save(folder)
+    return encoder
 
 
 def _untrained(recipe: Recipe, folder: Path) -> AudioEncoder:

@@ -27,7 +27,7 @@ class Duplicates:
 
     index: tyro.conf.Positional[Path]
     """Folder that `aasp index` made."""
-    threshold: float = 0.9
+    threshold: float = 0.5
     """Cosine from which two sounds are compared by their waveforms, which decide; each with its eight nearest."""
     across: str | None = None
     """Column of the parts that must not share a recording; split or fold by default."""
@@ -42,7 +42,7 @@ class Duplicates:
 def run(argv: list[str]) -> int:
     arguments = parse(Duplicates, argv, prog="aasp duplicates")
     if not -1 <= arguments.threshold <= 1:
-        raise AaspError(f"--threshold {arguments.threshold:g}: a cosine is from -1 to 1; give one, such as 0.9")
+        raise AaspError(f"--threshold {arguments.threshold:g}: a cosine is from -1 to 1; give one, such as 0.5")
     set_threads(arguments.threads)
     from aasp.index import Index
     from aasp.index.duplicates import duplicates, leaks, parts_of

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tyro
 
-from aasp.cli.arguments import parse
+from aasp.cli.arguments import parse, set_threads
 from aasp.cli.inputs import line
 from aasp.cli.progress import bar
 from aasp.cli.running import RunningOptions
 from aasp.cli.skipped import described, show
 from aasp.errors import AaspError
+from aasp.files import check_output
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,16 +30,20 @@ class Whiten(RunningOptions):
     """Folder, manifest, shards or URL of sounds like those that the vectors are for."""
     out: Path | None = None
     """Folder to write."""
-    directions: int = 128
-    """Number of directions to scale down."""
+    directions: int | None = None
+    """Number of directions to scale down; 128, or a quarter of the vector's numbers if that is less, by default."""
     excerpts: int = 4_000
-    """Number of excerpts of half a second to four to learn from, at most."""
+    """Largest number of excerpts of 0.5 to 4 seconds to learn from."""
     seed: int = 0
     """Seed of the choice of excerpts."""
     channels: str = "mean"
     """Channel of multi-channel files: mean, first, loudest, a number from 1, or each."""
     path_column: str | None = None
     """Column of a manifest that holds the paths."""
+    workers: int | None = None
+    """Threads that decode ahead, one per core by default."""
+    threads: int | None = None
+    """CPU threads of torch; one per core by default."""
     overwrite: bool = False
     """Replace an existing model."""
 
@@ -48,30 +53,48 @@ def run(argv: list[str]) -> int:
     if arguments.data is None:
         raise AaspError(f"--data is missing: {line('whiten', *argv, '--data', 'recordings')}")
     if arguments.out is None:
-        raise AaspError(f"--out is missing: {line('whiten', *argv, '--out', 'models/even')}")
+        raise AaspError(f"--out is missing: {line('whiten', *argv, '--out', 'models/whitened')}")
     for name, value in (("directions", arguments.directions), ("excerpts", arguments.excerpts)):
-        if value < 1:
+        if value is not None and value < 1:
             raise AaspError(f"--{name} is {value}; give a positive number")
-    if arguments.excerpts < arguments.directions + 2:
-        text = f"--excerpts {arguments.excerpts} for {arguments.directions} directions"
-        raise AaspError(f"{text}; give at least {arguments.directions + 2}, better some thousands")
+    if arguments.seed < 0:
+        raise AaspError(f"--seed is {arguments.seed}; give 0 or a positive number")
     if arguments.out.exists() and not arguments.overwrite:
         raise AaspError(f"output exists: {arguments.out}; choose another folder or add --overwrite")
+    check_output(arguments.out / "config.json", overwrite=True)
+    set_threads(arguments.threads)
 
     from aasp.datasets.manifest import Manifest
-    from aasp.evaluate.whitening import excerpts, whitened
+    from aasp.evaluate.whitening import DIRECTIONS, excerpts, whitened
     from aasp.model.audio_encoder import load
-    from aasp.model.folder import default_model
+    from aasp.model.folder import default_model, find, read_config
+    from aasp.model.readout import width
+    from aasp.weights import check_directory
 
-    encoder = load(arguments.model or default_model(), arguments.place())
+    check_directory(arguments.out, ["config.json"])
+    model, running = arguments.model or default_model(), arguments.running()
+    if arguments.workers is not None:
+        running = replace(running, workers=arguments.workers)
+    classes = "classes" in read_config(find(model) / "config.json")
+    if classes and Path(model).resolve() == arguments.out.resolve():
+        raise AaspError(f"{model} is a classifier, which would lose its classes; choose another --out")
+    encoder = load(model, arguments.place())
+    numbers = width(encoder.config.keys, encoder.config.encoder.width, encoder.subbands)
+    directions = arguments.directions or min(DIRECTIONS, numbers // 4)
+    if directions >= numbers:
+        text = f"--directions {directions}: the vector of {model} has {numbers:,} numbers"
+        raise AaspError(f"{text}; give at most {numbers - 1:,}")
     manifest, skipped = Manifest.open(arguments.data, path_column=arguments.path_column, channels=arguments.channels)
-    sounds = excerpts(manifest, arguments.excerpts, arguments.seed)
-    options = dict(running=arguments.running(), skipped=skipped)
+    sounds, unusable = excerpts(manifest, arguments.excerpts, arguments.seed), len(skipped)
+    if len(sounds) < directions + 2:
+        text = f"{len(sounds):,} excerpts of {arguments.data} for {directions} directions"
+        raise AaspError(f"{text}; at least {directions + 2} are needed: give more sound, or fewer --directions")
     with bar("embedding") as shown:
-        made = whitened(encoder, sounds, arguments.directions, progress=shown, **options)  # type: ignore[arg-type]
+        made = whitened(encoder, sounds, directions, running=running, skipped=skipped, progress=shown)
     made.cpu().save(arguments.out)
-    show(described(skipped), "they are not learned from")
-    hours = sum(sound.seconds for sound in sounds) / 3600
-    learned = f"{len(sounds):,} excerpts, {hours:.2f} h"
-    print(f"{arguments.out}: {arguments.directions} directions scaled down, learned from {learned}")
+    show(described(skipped), "not used")
+    used = len(sounds) - (len(skipped) - unusable)
+    print(f"{arguments.out}: {directions} directions scaled down, learned from {used:,} excerpts")
+    if classes:
+        print(f"{model} is a classifier: this is its encoder, without its classes")
     return 0

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -60,22 +61,22 @@ class Graph(nn.Module):
         ports |= {"valid": ("clips", time), "cls": ("clips", None)}
         return tuple(Port(name, axes) for name, axes in ports.items())
 
-    def gains(self, outputs: Sequence[Tensor]) -> tuple[float, ...]:
+    def gains(self, outputs: Sequence[Tensor]) -> tuple[float | np.ndarray, ...]:
         """How much larger the rounding error of each output is than that of the last layer, whose scale a norm bounds.
 
-        For a whitened vector it is the largest gain of the whitening. For one from inner layers, which have no norm, it
-        is the ratio of their magnitudes: the rounding of fp32 is relative.
+        For a whitened vector it is the gain of each number. For one from inner layers, which have no norm, it is the
+        ratio of their magnitudes: the rounding of fp32 is relative.
 
         Args:
             outputs: the graph's outputs, one tensor per port.
         """
         largest = {port.name: x.double().abs().max() for port, x in zip(self.outputs, outputs, strict=True)}
-        encoder, gain = self.encoder, 1.0
+        encoder, gain = self.encoder, np.ones(())
         if encoder.whitening is not None:
-            gain = encoder.whitening.gain
+            gain = encoder.whitening.gains.cpu().numpy()
         elif "clip" in largest and any(layer < encoder.config.encoder.depth for layer, _ in encoder.config.keys):
-            gain = float(largest["clip"] / largest["timestamps"])
-        return tuple(max(1.0, gain) if port.name == "clip" else 1.0 for port in self.outputs)
+            gain = (largest["clip"] / largest["timestamps"]).numpy()
+        return tuple(np.maximum(1.0, gain) if port.name == "clip" else 1.0 for port in self.outputs)
 
     def forward(self, wave: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, ...]:
         if isinstance(self.model, AudioClassifier):

@@ -1,7 +1,8 @@
 """An exported model with its large products in 8-bit integers, calibrated on real sounds.
 
 Source: ONNX Runtime's static quantisation (QDQ format, weights per output channel). The choice of operators is ours:
-products with a weight of the transformer and of the stem; the log-mel, the SBLU, softmax and norms stay unchanged.
+products with a weight of the transformer and of the stem. The log-mel, the SBLU, softmax, norms and the whitening stay
+unchanged.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from aasp.deploy.onnx import describe, extra
 from aasp.errors import AaspError
 from aasp.features import FrontEndConfig
 from aasp.model.audio_encoder import AudioEncoderConfig
+from aasp.model.readout import width
 
 SMALLEST = 64
 """Minimum rows and columns of a quantised weight: smaller products take little time."""
@@ -55,7 +57,7 @@ def int8(proto: Any, config: AudioEncoderConfig, sounds: Sequence[Sound]) -> Any
             small,
             batches,
             quant_format=quantization.QuantFormat.QDQ,
-            nodes_to_quantize=_large(onnx.load(folded)),
+            nodes_to_quantize=_large(onnx.load(folded), config),
             per_channel=True,
             reduce_range=True,
             activation_type=quantization.QuantType.QUInt8,
@@ -76,12 +78,14 @@ def _fold(source: Path, out: Path) -> None:
     runtime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
 
 
-def _large(proto: Any) -> list[str]:
-    """Names of the products with a large fp32 weight."""
+def _large(proto: Any, config: AudioEncoderConfig) -> list[str]:
+    """Names of the products with a large fp32 weight, except those of a whitening, which amplifies rounding."""
+    vector = width(config.keys, config.encoder.width, config.frontend.bins // config.stem.patch[1])
+    whitening = {config.whitened, vector} if config.whitened else set()
     floats = extra("onnx").TensorProto.FLOAT
     large = {
         one.name for one in proto.graph.initializer
-        if one.data_type == floats and len(one.dims) == 2 and min(one.dims) >= SMALLEST
+        if one.data_type == floats and len(one.dims) == 2 and min(one.dims) >= SMALLEST and set(one.dims) != whitening
     }  # fmt: skip
     return [node.name for node in proto.graph.node if node.op_type in ("MatMul", "Gemm") and node.input[1] in large]
 

@@ -179,13 +179,17 @@ def given(graph: Graph) -> tuple[torch.Tensor, ...]:
     return wave, *(torch.tensor([samples, samples, int(one[1])]) for one in lengths)
 
 
-def largest(found: Sequence[np.ndarray], expected: Sequence[torch.Tensor], gains: Sequence[float]) -> float:
-    """The largest difference between outputs, divided by their gain; infinite if shapes differ."""
+def largest(
+    found: Sequence[np.ndarray], expected: Sequence[torch.Tensor], gains: Sequence[float | np.ndarray]
+) -> float:
+    """The largest difference between outputs, each divided by its gain; infinite if shapes differ."""
     pairs = list(zip(found, expected, strict=True))
     if any(a.shape != tuple(b.shape) for a, b in pairs):
         return float("inf")
-    most = (float(np.abs(a.astype(np.float64) - b.double().numpy()).max()) for a, b in pairs)
-    return max(one / gain for one, gain in zip(most, gains, strict=True))
+    return max(
+        float((np.abs(a.astype(np.float64) - b.double().numpy()) / gain).max())
+        for (a, b), gain in zip(pairs, gains, strict=True)
+    )
 
 
 @contextlib.contextmanager

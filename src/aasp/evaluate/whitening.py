@@ -55,7 +55,7 @@ def whitened(
 
 
 def excerpts(manifest: Manifest, count: int = EXCERPTS, seed: int = 0) -> list[Excerpt]:
-    """Random excerpts of a set, from half a second to four; long files give several, up to one for each four seconds.
+    """Random excerpts of a set, of 0.5 to 4 seconds; long files give several, up to one for every 4 seconds.
 
     Args:
         manifest: the set.

@@ -19,9 +19,13 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from aasp.casting import widened
+from aasp.casting import widened, without_autocast
 from aasp.errors import AaspError
+
+CONSTANT = 1e-5
+"""A number whose deviation is below this share of its mean, or of the median deviation, is only centred."""
 
 
 class Whitening(nn.Module):
@@ -50,8 +54,10 @@ class Whitening(nn.Module):
         self.register_buffer("directions", torch.zeros(directions, width))
 
     def forward(self, vector_BV: Tensor) -> Tensor:
-        z_BV = (widened(vector_BV) - self.mean) / self.scale
-        return z_BV - (z_BV @ self.directions.T) @ self.directions
+        with without_autocast(vector_BV):
+            z_BV = (widened(vector_BV) - widened(self.mean)) / widened(self.scale)
+            b_KV = widened(self.directions)
+            return z_BV - (z_BV @ b_KV.T) @ b_KV
 
     @torch.no_grad()
     def fit(self, vector_nV: Tensor) -> None:
@@ -68,26 +74,24 @@ class Whitening(nn.Module):
             text = f"{count} example clips for {directions} directions; give at least {directions + 2}"
             raise AaspError(f"whitening: {text}, or fewer directions")
         mean, scale = x_nV.mean(0), x_nV.std(0)
-        scale = torch.where(scale > torch.finfo(torch.float32).eps * mean.abs(), scale, 1.0)  # a constant stays one
+        constant = scale <= CONSTANT * torch.maximum(mean.abs(), scale.median())
+        scale = torch.where(constant, 1.0, scale)
         z_nV = (x_nV - mean) / scale
-        variance, v_VV = torch.linalg.eigh(z_nV.T @ z_nV / (count - 1))
-        variance, v_VV = variance.flip(0), v_VV.flip(1)
-        level = variance[directions]
-        if level <= 1e-9 * variance[0]:
+        variance, v_KV = _principal(z_nV, directions + 1)
+        if variance[-1] <= 1e-9 * variance[0]:
             text = f"vectors of the example clips differ in fewer than {directions + 1} directions"
             raise AaspError(f"whitening: {text}; give more varied sound, or fewer directions")
-        share_K = 1 - (level / variance[:directions]).sqrt()
-        for buffer, values in (
-            (self.mean, mean),
-            (self.scale, scale),
-            (self.directions, (share_K.clamp(min=0).sqrt() * v_VV[:, :directions]).T),
-        ):
-            buffer.copy_(values)
+        share_K = 1 - (variance[-1] / variance[:-1]).sqrt()
+        self.mean.copy_(mean)
+        self.scale.copy_(scale)
+        self.directions.copy_(share_K.clamp(min=0).sqrt()[:, None] * v_KV[:-1])
 
     @property
-    def gain(self) -> float:
-        """The largest factor by which it amplifies an error of one dimension."""
-        return float((1 / self.scale).max())
+    def gains(self) -> Tensor:
+        """For each number of its output, the factor by which independent errors of its input grow, shape (V,)."""
+        b_KV = self.directions.double()
+        unit_VV = torch.eye(b_KV.shape[1], dtype=b_KV.dtype, device=b_KV.device)
+        return ((unit_VV - b_KV.T @ b_KV) / self.scale).norm(dim=1)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         before = dict(self.named_buffers())
@@ -98,3 +102,12 @@ class Whitening(nn.Module):
                 kept = torch.promote_types(moved.dtype, torch.float32)
                 setattr(self, name, tensor.to(moved.device, kept))
         return self
+
+
+def _principal(z_nV: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The largest variances of centred vectors, shape (count,), and their directions, shape (count, V)."""
+    clips, width = z_nV.shape
+    few = clips < width  # then the products of clips have the same eigenvalues and are the smaller matrix
+    variance, axes = torch.linalg.eigh((z_nV @ z_nV.T if few else z_nV.T @ z_nV) / (clips - 1))
+    variance, axes = variance.flip(0)[:count], axes.flip(1)[:, :count]
+    return variance, functional.normalize(axes.T @ z_nV if few else axes.T, dim=1)

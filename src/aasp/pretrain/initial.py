@@ -131,7 +131,7 @@ def _transfer_lines(
     if done.unused:
         yield f"  not used: {_parts(done.unused, given, owners)}"
     if any(".whitening." in name for name in done.unused):
-        yield "  its vector is whitened, this run's is not: `aasp whiten` learns that again from the new model"
+        yield "  its vector is whitened, this run's is not; after the run, `aasp whiten` learns a new whitening"
     if differences:
         yield f"  the model differs: {'; '.join(differences)}"
 

@@ -16,8 +16,12 @@ def build_objective(recipe: Recipe, gather: Gather = lambda tensor: (tensor, 0))
         gather: see `Gather`; for one process if omitted.
 
     Raises:
-        AaspError: nothing would be learned, or a user's own method violates the interface of `Method`.
+        AaspError: nothing would be learned, the recipe asks for a whitening, or a user's own method violates the
+            interface of `Method`.
     """
+    if recipe.model.whitened:
+        text = "pre-training learns no whitening; leave it out, and use `aasp whiten` on the trained model"
+        raise AaspError(f"model.whitened is {recipe.model.whitened}: {text}")
     objective, name = recipe.method.build(recipe, gather), METHODS.name_of(recipe.method)
     if not isinstance(objective, Method):
         text = f"its build returns a {type(objective).__name__}"
