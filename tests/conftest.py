@@ -12,6 +12,8 @@ from typing import Any
 # Before torch or matplotlib is imported: the tests run in processes side by side, and there is no screen.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Numbers are compared with those of fp32, also where bf16 is faster, and in processes that tests start.
+os.environ.setdefault("AASP_CPU_PRECISION", "fp32")
 
 sys.path.insert(0, str(Path(__file__).parent))  # `browser`, `kaldi`, `packed` and `tones`, which tests share
 
@@ -45,15 +47,6 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return place
 
     return save
-
-
-@pytest.fixture(scope="session", autouse=True)
-def auto_is_fp32() -> Iterator[None]:
-    """`auto` is fp32 on every machine, also where bf16 is faster: tests compare numbers with those of fp32."""
-    with pytest.MonkeyPatch.context() as patch:
-        for instructions in ("avx512_bf16", "amx_tile"):
-            patch.setattr(f"torch.cpu._is_{instructions}_supported", lambda: False)
-        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -19,6 +19,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(params=["bf16", "fp32"])
 def faster(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """A machine that has bf16 instructions, and on which one of the two is faster."""
+    monkeypatch.delenv("AASP_CPU_PRECISION")
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
     took = {torch.bfloat16: 1.0, torch.float32: 2.0 if request.param == "bf16" else 0.5}
     monkeypatch.setattr(precision, "seconds_of_a_product", lambda: took)
@@ -51,7 +52,21 @@ def test_the_measurement_times_both() -> None:
     assert set(took) == {torch.float32, torch.bfloat16} and all(0 < seconds < 10 for seconds in took.values())
 
 
+@pytest.mark.parametrize("chosen", ["bf16", "fp32"])
+def test_the_environment_replaces_the_measurement(chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AASP_CPU_PRECISION", chosen)
+    monkeypatch.setattr(precision, "seconds_of_a_product", lambda: pytest.fail("measured"))
+    assert resolve_precision("auto", accelerator()) == chosen
+
+
+def test_an_unknown_precision_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AASP_CPU_PRECISION", "fp64")
+    with pytest.raises(AaspError, match=r"\$AASP_CPU_PRECISION is 'fp64'; give fp32 or bf16, or unset it"):
+        has_fast_bf16(CPU)
+
+
 def test_without_the_instructions_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AASP_CPU_PRECISION")
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     monkeypatch.setattr(precision, "seconds_of_a_product", lambda: pytest.fail("measured"))

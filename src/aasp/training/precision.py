@@ -1,12 +1,14 @@
 """The precision of a forward pass: on CPUs, the faster type is measured, not looked up.
 
 bfloat16 instructions are no guarantee of speed: compared with float32, bfloat16 matrix products are four times as fast
-with AMX, but half as fast where the AVX-512 ones run at half rate (docs/decisions/speed.md).
+with AMX, but half as fast where the AVX-512 ones run at half rate (docs/decisions/speed.md). $AASP_CPU_PRECISION, fp32
+or bf16, replaces the measurement, so that machines with different processors compute alike.
 """
 
 from __future__ import annotations
 
 import functools
+import os
 import time
 from pathlib import Path
 from typing import Literal, get_args
@@ -21,6 +23,8 @@ from aasp.training.tracking import read_starts
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
+VARIABLE = "AASP_CPU_PRECISION"
+"""The environment variable that says what ``auto`` is on CPUs."""
 PRODUCT = (1024, 768, 768)
 """Rows, inner dimension and columns of the timed product; it takes 10 ms at most."""
 _TRIES = 5
@@ -46,10 +50,18 @@ def resolve_precision(precision: Precision, machine: Accelerator, environment: P
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Whether bfloat16 matrix products are faster than float32 ones on a device; on CPUs both are timed, once."""
+    """Whether bfloat16 matrix products are faster than float32 ones on a device; on CPUs both are timed, once.
+
+    Raises:
+        AaspError: $AASP_CPU_PRECISION is neither fp32 nor bf16.
+    """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
+        if chosen := os.environ.get(VARIABLE):
+            if chosen not in ("fp32", "bf16"):
+                raise AaspError(f"${VARIABLE} is {chosen!r}; give fp32 or bf16, or unset it")
+            return chosen == "bf16"
         supported = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
         return supported and seconds_of_a_product()[torch.bfloat16] < seconds_of_a_product()[torch.float32]
     return False
