@@ -84,7 +84,7 @@ def test_a_stopped_comparison_resumes_and_is_reported(
 
     assert main(["compare", *mine, *words, "--steps", "8"]) == 0
     output = capsys.readouterr().out
-    assert "1 of 5 cells to do, 0 of them trainings" in output and "training calm" not in output
+    assert output.startswith("1 of 5 cells to do") and "training calm" not in output
     found = json.loads((out / "comparison.json").read_text())
     assert list(found["failed"]) == ["wild, seed 0"] and "is not finite" in found["failed"]["wild, seed 0"]
     rows = [row for row in found["rows"] if row["question"] == f"{hums.name}, default vector"]
