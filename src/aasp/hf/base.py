@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -43,7 +43,7 @@ class AaspPreTrainedModel(PreTrainedModel):
     main_input_name = "input_values"
     input_modalities: str | list[str] = "audio"
     supports_gradient_checkpointing = True
-    _keep_in_fp32_modules_strict: ClassVar = ["whitening"]
+    _keep_in_fp32_modules_strict = ["whitening"]  # noqa: RUF012
     accepts_loss_kwargs = False  # otherwise Trainer would leave dividing the loss among accumulated batches to us
     _supports_sdpa = True
     _no_split_modules: set[str] | list[str] | None = ["AudioEncoder", "AudioClassifier"]  # noqa: RUF012
