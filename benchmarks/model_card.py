@@ -23,6 +23,7 @@ import torch
 
 from aasp.errors import AaspError
 from aasp.evaluate.intervals import Interval
+from aasp.evaluate.whitening import plain_weights
 from aasp.files import atomic_write
 from aasp.markup import in_markdown
 from aasp.model.audio_encoder import AudioEncoder, load
@@ -39,7 +40,7 @@ def card(model: AudioEncoder, run: Path, scores: Mapping[str, Any], sound: Path)
     Raises:
         AaspError: the run has another model, or scores are of none or of several models.
     """
-    trained, own = (_weights(one) for one in (load(run), model))
+    trained, own = (plain_weights(one) for one in (load(run), model))  # the whitening is learned on packaging
     same = lambda one, other: torch.equal(one.half().to(other.dtype) if one.is_floating_point() else one, other)
     if trained.keys() != own.keys() or not all(same(trained[name], own[name]) for name in own):
         raise AaspError(f"{run}: its model is not the packaged one; run package_model.py and ruler.py again")
@@ -87,11 +88,6 @@ def card(model: AudioEncoder, run: Path, scores: Mapping[str, Any], sound: Path)
         weak="\n".join(_weak(found["readings"][DEFAULT])),
         sources="\n".join(f"| {' | '.join(map(in_markdown, row))} |" for row in _sources(sound)),
     )
-
-
-def _weights(model: AudioEncoder) -> dict[str, torch.Tensor]:
-    """The weights as they were trained: without the whitening, which is learned when the model is packaged."""
-    return {name: x for name, x in model.state_dict().items() if not name.startswith("whitening.")}
 
 
 def _by(patch: tuple[int, int]) -> str:

@@ -17,7 +17,7 @@ import torch
 from aasp.cli.progress import bar
 from aasp.config import to_dict
 from aasp.datasets.manifest import Manifest
-from aasp.evaluate.whitening import excerpts, whitened
+from aasp.evaluate.whitening import excerpts, plain_weights, whitened
 from aasp.model.audio_encoder import AudioEncoder, load
 from aasp.pretrain import recipes
 from aasp.weights import write_directory
@@ -35,7 +35,7 @@ def package(run: Path, data: Path, out: Path) -> tuple[int, float]:
     """
     trained = load(run)
     plain = AudioEncoder(replace(trained.config, vector=recipes.get("aasp_tiny").model.vector, whitened=0)).eval()
-    plain.load_state_dict({name: x for name, x in trained.state_dict().items() if not name.startswith("whitening.")})
+    plain.load_state_dict(plain_weights(trained))
     with bar("embedding") as show:
         encoder = whitened(plain, excerpts(Manifest.open(data)[0]), progress=show)
     halves = {

@@ -41,7 +41,7 @@ def whitened(
     Raises:
         AaspError: the vector has no more numbers than `directions`, there are too few clips, or one can't be used.
     """
-    weights = {name: x for name, x in encoder.state_dict().items() if not name.startswith("whitening.")}
+    weights = plain_weights(encoder)
     plain, out = (AudioEncoder(replace(encoder.config, whitened=count)) for count in (0, directions))
     plain.load_state_dict(weights)
     plain.to(encoder.device).eval()
@@ -54,6 +54,11 @@ def whitened(
     return out.to(encoder.device).eval()
 
 
+def plain_weights(encoder: AudioEncoder) -> dict[str, torch.Tensor]:
+    """An encoder's tensors by name, without those of its whitening."""
+    return {name: x for name, x in encoder.state_dict().items() if not name.startswith("whitening.")}
+
+
 def excerpts(manifest: Manifest, count: int = EXCERPTS, seed: int = 0) -> list[Excerpt]:
     """Random excerpts of a set, of 0.5 to 4 seconds; long files give several, up to one for every 4 seconds.
 
@@ -61,6 +66,9 @@ def excerpts(manifest: Manifest, count: int = EXCERPTS, seed: int = 0) -> list[E
         manifest: the set.
         count: how many at most.
         seed: of the draw.
+
+    Returns:
+        Excerpts with start and length in seconds, in the order of the set.
     """
     rng, seconds = np.random.default_rng(seed), manifest.seconds
     rows = np.repeat(np.arange(len(manifest)), np.maximum(1, seconds // LONGEST).astype(int))
