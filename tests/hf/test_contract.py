@@ -242,6 +242,8 @@ def test_numbers_are_predicted_and_scored_in_their_own_unit(
     back = load_classifier(tmp_path / "theirs")
     assert back.config == ours.config and model_hash(back) == model_hash(ours)
     again = AutoModelForAudioClassification.from_pretrained(tmp_path / "theirs")
+    weights = theirs.state_dict()
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in again.state_dict().items())
     with torch.no_grad():  # products round otherwise where the loaded weights lie otherwise in memory
         torch.testing.assert_close(again(wave).logits, expected, rtol=1e-6, atol=0)
     (answer,) = pipeline("audio-classification", model=str(tmp_path / "theirs"))(wave[0].numpy())
