@@ -123,7 +123,7 @@ def finetuning(norm: str, gather: Callable | None = None) -> nn.Module:
 def stirred(objective: nn.Module) -> nn.Module:
     draws = torch.Generator().manual_seed(2)
     for parameter in objective.parameters():
-        parameter.add_(0.02 * torch.randn(parameter.shape, generator=draws))
+        parameter.add_(0.1 * torch.randn(parameter.shape, generator=draws))
     return objective.train()
 
 
