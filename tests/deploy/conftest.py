@@ -44,7 +44,7 @@ def trained() -> AudioEncoder:
         objective(batch)["loss"].backward()
         optimizer.step()
         optimizer.zero_grad()
-        objective.update_teacher(0.9)
+        objective.after_step({"momentum": 0.9})
     model: AudioEncoder = objective.teacher.model.eval()
     assert not torch.equal(model.encoder.class_token, before)
     return model

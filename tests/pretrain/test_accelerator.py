@@ -32,7 +32,7 @@ def test_no_step_synchronises_with_the_host() -> None:
         norm = torch.nn.utils.clip_grad_norm_(trainable, 4.0)
         optim.step_unless(optimizer, skipping.judge(output["loss"], norm))
         optimizer.zero_grad()
-        objective.update_teacher(0.99)
+        objective.after_step({"momentum": 0.99})
 
     step()  # the first makes the optimizer's state
     torch.cuda.set_sync_debug_mode("error")

@@ -52,7 +52,7 @@ def losses(name: str) -> list[float]:
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        objective.update_teacher(0.98)
+        objective.after_step({"momentum": 0.98})
         found.append(loss.item())
     return found
 

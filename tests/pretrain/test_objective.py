@@ -130,7 +130,7 @@ def test_training_lowers_the_loss() -> None:
         optimizer.zero_grad()
         out["loss"].backward()
         optimizer.step()
-        objective.update_teacher(0.99)
+        objective.after_step({"momentum": 0.99})
         losses.append(out["loss"].item())
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
 
@@ -236,3 +236,40 @@ def test_the_contrast_may_compare_token_means_of_what_belongs_to_a_clip() -> Non
         torch.testing.assert_close(inputs[0][clip, view], expected)
     assert "compared" not in to_dict(small())["method"]["losses"]
     assert to_dict(recipe)["method"]["losses"]["compared"] == "tokens"
+
+
+@torch.no_grad()
+def test_mixtures_add_source_retention_and_leave_the_losses_of_clips_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, mixed = (build(small(losses__retention=weight, codebook="kmeans")).eval() for weight in (0.0, 0.5))
+    data, module = batch(20_000, 9_000), sys.modules[type(mixed).__module__]
+    masks = module.draw_masks(mixed.config.masking, (8, 8), torch.tensor([8, 4, 8, 4]))
+    rows = lambda end: Masks(*(x[:end] for x in vars(masks).values()))
+    monkeypatch.setattr(module, "draw_masks", lambda config, grid, columns: rows(len(columns)))
+    predictions: list[torch.Tensor] = []
+    hidden = mixed.predictor.hidden
+    monkeypatch.setattr(mixed.predictor, "hidden", lambda *given: predictions.append(hidden(*given)) or predictions[-1])
+    alone, both = plain(data), mixed(data)
+    for name in ("utterance", "contrastive"):
+        torch.testing.assert_close(both["losses"][name], alone["losses"][name], rtol=1e-5, atol=1e-5)
+
+    targets = mixed.targets(module.to_logmel(mixed.student, data))[0].numpy()
+    valid = np.arange(64) < np.array([[64], [32]])
+    sources = np.where(valid[::-1, :, None], (targets + targets[::-1]) / 2, targets)  # of two clips, each is a partner
+    predicted, errors = predictions[0][2:, ..., : targets.shape[-1]].numpy(), []
+    for clip, view in np.ndindex(2, 3):
+        places = masks.hidden[2 + clip, view][masks.hidden_valid[2 + clip, view]].numpy()
+        errors.append((predicted[clip, view, : len(places)] - sources[clip, places]) ** 2)
+    assert float(both["losses"]["retention"]) == pytest.approx(np.concatenate(errors).mean(), rel=1e-4)
+    weights = vars(mixed.config.losses) | {"codes": mixed.config.codebook.weight}
+    total = sum(weights[name] * float(value) for name, value in both["losses"].items())
+    assert float(both["loss"]) == pytest.approx(total, rel=1e-5) and "retention" not in alone["losses"]
+
+
+def test_mixtures_need_two_clips() -> None:
+    with pytest.raises(AaspError, match=r"data.batch is 1: a clip for each process, which leaves none to mix it with"):
+        build(small(data__batch=1, losses__retention=1.0))
+    recipe = small(data__batch=2, losses__retention=1.0)
+    with pytest.raises(AaspError, match=r"data.batch is 2: a clip for each process"):
+        recipe.method.check(recipe, processes=2)
+    assert "clips are mixed with others" in recipe.method.across(recipe)
+    assert "retention" not in to_dict(small())["method"]["losses"]

@@ -38,7 +38,7 @@ MODEL = {"width": 32, "depth": 2, "heads": 2}
 SMALL: dict[str, Any] = {"augment.mixup": 0.0, "seconds": 0.64, "predictor.width": 16, "predictor.heads": 2}
 HEADS = {"byol_a": (32, 16), "atst_frame": (32, 16), "atst_clip": (32, 16), "lejepa": (32, 8), "asit": (32, 16, 32)}
 TASKS = ("finetune layer", "finetune batch")
-METHOD_NAMES = tuple(METHODS.ours())
+METHOD_NAMES = (*METHODS.ours(), "aasp mixed")
 
 
 class SameDraws(TorchFunctionMode):
@@ -78,7 +78,8 @@ def next_of(index: Tensor, count: int) -> Tensor:
 
 
 def recipe_of(name: str) -> Recipe:
-    """A method, small."""
+    """A method, small; "mixed": with mixtures."""
+    name, _, variant = name.partition(" ")
     config = METHODS.ours()[name]
     fields = {"method": name, **{f"model.encoder.{field}": value for field, value in MODEL.items()}}
     fields |= {"data.batch": CLIPS, "data.crop_seconds": SAMPLES / 16_000}
@@ -92,6 +93,8 @@ def recipe_of(name: str) -> Recipe:
             fields[f"method.{field}"] = value
     if name in HEADS:
         fields["method.head"] = HEADS[name]
+    if variant == "mixed":
+        fields["losses.retention"] = 1.0
     if "prototypes" in own:
         fields |= {"prototypes.count": 32, "prototypes.hidden": 32, "prototypes.bottleneck": 16}
     return with_fields(recipes.get("aasp_tiny"), fields)
@@ -142,13 +145,12 @@ def batch(short: bool = True) -> dict[str, Tensor]:
 @contextmanager
 def same_draws(clips: int) -> Iterator[None]:
     """For a batch of so many clips."""
-    from aasp.pretrain.methods import sslam
+    from aasp.pretrain.methods import aasp, sslam
 
     neighbour = next_of(torch.arange(clips), OWN)
-    mixed, mean = sslam.mixed_with, sslam.mean_of_sources
     with (
-        mock.patch.object(sslam, "mixed_with", lambda clips, _, config: mixed(clips, neighbour, config)),
-        mock.patch.object(sslam, "mean_of_sources", lambda targets, clips, _: mean(targets, clips, neighbour)),
+        mock.patch.object(aasp, "drawn_partners", lambda count: neighbour),
+        mock.patch.object(sslam, "drawn_partners", lambda count: neighbour),
         SameDraws(clips),
     ):
         yield

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from aasp.casting import without_autocast
 from aasp.config import check_range
 from aasp.parts import Parts
 from aasp.pretrain.losses.valid import Gather, alone, valid_mean
@@ -106,11 +107,15 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def forward(self, vectors: Tensor) -> Tensor:
-        """The code of each vector: (..., P) to (...)."""
+        """The code of each vector: (..., P) to (...). In bf16 the products of a third would be nearer to another code."""
         rows = vectors.flatten(0, -2).to(self.centres.dtype)
-        squares = 0.5 * self.centres.square().sum(1)
-        nearest = [(squares - part @ self.centres.T).argmin(1) for part in rows.split(CHUNK)]
+        with without_autocast(rows):
+            nearest = [self.nearest(part) for part in rows.split(CHUNK)]
         return torch.cat(nearest).unflatten(0, vectors.shape[:-1])
+
+    def nearest(self, rows: Tensor) -> Tensor:
+        """The code of each row, (n, P) to (n,)."""
+        return (0.5 * self.centres.square().sum(1) - rows @ self.centres.T).argmin(1)
 
     @torch.no_grad()
     def learn(self, vectors: Tensor, weights: Tensor, gather: Gather) -> None:

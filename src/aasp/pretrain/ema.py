@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 import numpy as np
 import torch
@@ -44,7 +44,7 @@ Source = TypeVar("Source", bound=nn.Module)
 
 
 class Average(nn.Module, Generic[Source]):
-    """An exponential moving average of all parameters of a module.
+    """An exponential moving average of all parameters of a module; always in evaluation mode, without stochastic depth.
 
     Args:
         source: the module to copy.
@@ -52,7 +52,11 @@ class Average(nn.Module, Generic[Source]):
 
     def __init__(self, source: Source) -> None:
         super().__init__()
-        self.model: Source = copy.deepcopy(source).requires_grad_(False).eval()
+        self.model: Source = copy.deepcopy(source).requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> Self:
+        return super().train(False)
 
     @torch.no_grad()
     def update(self, source: nn.Module, momentum: float) -> None:

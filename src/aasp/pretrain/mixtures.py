@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from aasp.config import check_range
+from aasp.errors import AaspError
 from aasp.pretrain.views import Clips
 
 
@@ -30,6 +31,26 @@ class MixingConfig:
     def __post_init__(self) -> None:
         check_range(self, "mixing", "gaps gap", least=0)
         check_range(self, "mixing", "gap", least=0, most=1)
+
+
+def check_partners(clips: int, processes: int) -> None:
+    """Check that every process has a clip to mix each of its clips with.
+
+    Args:
+        clips: clips of a batch of all processes.
+        processes: number of processes.
+
+    Raises:
+        AaspError: a process has a single clip.
+    """
+    if clips < 2 * processes:
+        text = "a clip for each process, which leaves none to mix it with"
+        raise AaspError(f"data.batch is {clips}: {text}; give {2 * processes} or more")
+
+
+def drawn_partners(count: int) -> Tensor:
+    """The index of each clip's partner, another clip, shape (count,), on the host: the batch is rotated (ours)."""
+    return (torch.arange(count) + int(torch.randint(1, count, ()))) % count
 
 
 def mixed_with(clips: Clips, partner_B: Tensor, config: MixingConfig) -> Clips:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from aasp.casting import without_autocast
 from aasp.config import check_range
 from aasp.pretrain.methods.contract import Gather
 from aasp.training.schedules import constant, ramp
@@ -109,7 +110,8 @@ class Centre(nn.Module):
         if self.training:
             weight = logits.new_ones(logits.shape[:-1]) if valid is None else valid.to(logits.dtype)
             weight = weight.flatten().float()
-            sums = torch.cat([weight @ logits.flatten(0, -2).float(), weight.sum()[None]])
+            with without_autocast(logits):
+                sums = torch.cat([weight @ logits.flatten(0, -2).float(), weight.sum()[None]])
             total = self.gather(sums[None])[0].sum(0)
             self.mean.lerp_(total[:-1] / total[-1], 1 - self.decay)
         return centred

@@ -18,6 +18,7 @@ from aasp.config import check_range
 from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.model.encoder import EncoderOutput
 from aasp.pretrain.ema import AverageConfig
+from aasp.pretrain.losses.valid import Gather
 from aasp.pretrain.views import Clips
 from aasp.stems.contract import Stem
 
@@ -111,6 +112,27 @@ def normalised_patches(stem: Stem, mel_BTM: Tensor) -> Tensor:
 def standardised_tokens(tokens: Tensor) -> Tensor:
     """Each token (..., D) to mean 0 and deviation 1 over its channels. Source: M2D's targets, after MAE's."""
     return functional.layer_norm(tokens.float(), tokens.shape[-1:], eps=1e-6)
+
+
+def utterance_target(summary_BD: Tensor, how: str, gather: Gather) -> tuple[Tensor | None, Tensor | None]:
+    """The target of each clip's class tokens, and how much summaries differ between clips.
+
+    Args:
+        summary_BD: the teacher's clip summaries.
+        how: as in `TeacherConfig.utterance`.
+        gather: concatenates a tensor over processes.
+
+    Returns:
+        The targets, (B, D), None if a single clip is to be standardised; the deviation of the summaries over clips
+        before standardisation, 0-d: near zero, all are the same. None for a single clip.
+    """
+    everyone_CD, first = gather(summary_BD)
+    if len(everyone_CD) == 1:
+        return None if how == "standardised" else summary_BD, None
+    deviation = everyone_CD.std(0, correction=0).mean()
+    if how == "standardised":
+        summary_BD = standardise(everyone_CD)[first : first + len(summary_BD)]
+    return summary_BD, deviation
 
 
 def standardise(summary_BD: Tensor) -> Tensor:

@@ -18,10 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from aasp.casting import without_autocast
 from aasp.config import check_range
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.parts import Parts
-from aasp.pretrain.codebook import CHUNK, Codebook
+from aasp.pretrain.codebook import Codebook
 from aasp.pretrain.views import Clips, encode_all
 from aasp.stems.contract import Stem
 
@@ -89,7 +90,7 @@ class DistilledConfig(TokenizerConfig):
     kind: Literal["distilled"] = "distilled"
 
     def build(self, model: AudioEncoderConfig) -> DistilledTokenizer:
-        return DistilledTokenizer(self, model).requires_grad_(False).eval()
+        return DistilledTokenizer(self, model).requires_grad_(False)
 
 
 TOKENIZERS: Parts[TokenizerConfig] = Parts(
@@ -113,7 +114,8 @@ class RandomTokenizer(Tokenizer):
 
     def vectors(self, clips: Clips, stem: Stem) -> Tensor:
         patches_BNP = stem.cut(clips.mel).flatten(1, 2).flatten(2)
-        return functional.normalize(functional.linear(patches_BNP.float(), self.projection), dim=-1)
+        with without_autocast(patches_BNP):
+            return functional.normalize(functional.linear(patches_BNP.float(), self.projection), dim=-1)
 
 
 class DistilledTokenizer(Tokenizer):
@@ -137,8 +139,5 @@ class UnitCodebook(Codebook):
         """The codes, (K, E), of unit length."""
         return functional.normalize(self.centres, dim=-1)
 
-    @torch.no_grad()
-    def forward(self, vectors: Tensor) -> Tensor:
-        rows, directions = vectors.flatten(0, -2).to(self.centres.dtype), self.directions
-        nearest = [(part @ directions.T).argmax(1) for part in rows.split(CHUNK)]
-        return torch.cat(nearest).unflatten(0, vectors.shape[:-1])
+    def nearest(self, rows: Tensor) -> Tensor:
+        return (rows @ self.directions.T).argmax(1)

@@ -230,20 +230,19 @@ def _spans(config: MaskingConfig, shape: tuple[int, ...], columns_B: Tensor) -> 
 
 
 def _inverse_block(config: MaskingConfig, shape: tuple[int, ...], columns_B: Tensor) -> Tensor:
+    """The centres of kept blocks lie anywhere, also at edges, which cut them. Source: EAT's code."""
     clips, views, columns, subbands = shape
-    side_time, side_subband = min(config.block, columns), min(config.block, subbands)
     patches_B = columns_B * subbands
     blocks_B = (patches_B * (config.keep_ratio + config.block_overlap) / config.block**2).long().clamp(min=1)
     count = int(blocks_B.max())
-    room_B = (columns_B - side_time).clamp(min=0) + 1
-    time = (torch.rand(clips, views, count) * room_B[:, None, None]).long()
-    subband = torch.randint(subbands - side_subband + 1, (clips, views, count))
-    within = lambda start, side, length: (
-        (torch.arange(length) >= start[..., None]) & (torch.arange(length) < start[..., None] + side)
+    time = (torch.rand(clips, views, count) * columns_B[:, None, None]).long() - config.block // 2
+    subband = torch.randint(subbands, (clips, views, count)) - config.block // 2
+    within = lambda start, length: (
+        (torch.arange(length) >= start[..., None]) & (torch.arange(length) < start[..., None] + config.block)
     )
     used = (torch.arange(count) < blocks_B[:, None])[:, None, :, None]
-    rows = (within(time, side_time, columns) & used).float()
-    return (rows.transpose(2, 3) @ within(subband, side_subband, subbands).float()).clamp(max=1.0)
+    rows = (within(time, columns) & used).float()
+    return (rows.transpose(2, 3) @ within(subband, subbands).float()).clamp(max=1.0)
 
 
 def _clustered(config: MaskingConfig, shape: tuple[int, ...], columns_B: Tensor) -> Tensor:

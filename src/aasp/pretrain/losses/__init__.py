@@ -25,6 +25,8 @@ class LossesConfig:
             "tokens", from which embeddings are computed.
         spectrum: weight of the prediction of each patch's modulation spectrum from AaPE's estimated parameters
             (`aasp.pretrain.losses.spectrum`); with 0 it is not computed.
+        retention: weight of SSLAM's source retention: hidden patches of mixtures of two clips predict the mean of the
+            teacher's targets for both; frame loss and codes then include mixtures. With 0 there are no mixtures.
     """
 
     frame: float = 1.0
@@ -34,9 +36,10 @@ class LossesConfig:
     projector: tuple[int, int] = (2048, 256)
     compared: Literal["class", "tokens"] = field(default="class", metadata=ADDED_LATER)
     spectrum: float = field(default=0.0, metadata=ADDED_LATER)
+    retention: float = field(default=0.0, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
-        check_range(self, "losses", "frame utterance contrastive spectrum", least=0)
+        check_range(self, "losses", "frame utterance contrastive spectrum retention", least=0)
         check_range(self, "losses", "temperature")
         check_range(self, "losses", "projector", least=1)
         if not self.frame + self.utterance + self.contrastive:
@@ -69,6 +72,8 @@ class LossesConfig:
             yield "the contrastive loss distinguishes a clip from the others"
         if self.utterance and utterance == "standardised":
             yield "the utterance target is standardised"
+        if self.retention:
+            yield "clips are mixed with others"
 
     def idle(self, clips: int, views: int, utterance: str) -> Iterator[tuple[str, str]]:
         """Losses that are always zero, by name, and why.

@@ -1,7 +1,7 @@
 """AaSP: masked views predict the layers of an EMA teacher, and agree with each other.
 
 Legend: B clips, V views, N patches, n visible and m predicted patches, D width.
-Source: the paper's three parts (teacher-student masked modelling, cross-attention predictor, multi-mask contrast).
+Source: the paper (teacher-student masked modelling, cross-attention predictor, multi-mask contrast); SSLAM for mixtures.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from aasp.pretrain.health import collapse, embedding_health
 from aasp.pretrain.losses import LossesConfig
 from aasp.pretrain.losses.contrastive import contrastive_loss
 from aasp.pretrain.losses.frame import frame_loss
+from aasp.pretrain.losses.retention import retention_loss
 from aasp.pretrain.losses.spectrum import SpectrumHead
 from aasp.pretrain.losses.utterance import utterance_loss
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
+from aasp.pretrain.mixtures import MixingConfig, check_partners, drawn_partners, mixed_with
 from aasp.pretrain.predictors import PredictorConfig, build_predictor
-from aasp.pretrain.targets import TeacherConfig, frame_target, layer_targets, standardise
+from aasp.pretrain.targets import TeacherConfig, frame_target, layer_targets, utterance_target
 from aasp.pretrain.views import Clips, MaskingConfig, draw_masks, encode_all, encode_visible, to_logmel, token_means
 from aasp.stems.contract import gather_patches
 
@@ -59,6 +61,10 @@ class AaSPConfig(MethodConfig):
     def schedules(self, steps: int, more: int = 0) -> dict[str, np.ndarray]:
         return {"momentum": self.teacher.schedule(steps, more)}
 
+    def check(self, recipe: Recipe, processes: int) -> None:
+        if self.losses.retention:
+            check_partners(recipe.data.batch, processes)
+
     def across(self, recipe: Recipe) -> tuple[str, ...]:
         own = tuple(self.losses.across(self.masking.views, self.teacher.utterance))
         return (*own, "the codebook learns") if self.codebook.weight else own
@@ -77,6 +83,7 @@ class AaSP(Method):
 
     def __init__(self, config: AaSPConfig, recipe: Recipe, gather: Gather) -> None:
         super().__init__()
+        config.check(recipe, processes=1)
         self.config, self.recipe, self.gather = config, recipe, gather
         config.losses.check(recipe.data.batch, config.masking.views, config.teacher.utterance, config.codebook.weight)
         width, patch = recipe.model.encoder.width, recipe.model.stem.patch
@@ -89,22 +96,27 @@ class AaSP(Method):
         self.spectrum = SpectrumHead(self.student.stem) if config.losses.spectrum else None
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
-        config, student = self.config, self.student
-        clips = to_logmel(student, batch, self.recipe.data.gain_db if self.training else None)
+        config, student, count = self.config, self.student, len(batch["length"])
+        clips = sources = to_logmel(student, batch, self.recipe.data.gain_db if self.training else None)
+        if config.losses.retention:
+            partner_B = drawn_partners(count)
+            clips = mixed_with(clips, partner_B, MixingConfig())  # the clips, then their mixtures
         masks = draw_masks(config.masking, clips.grid, clips.columns).to(clips.mel.device)
-        target_BND, summary_BD, deviation = self.targets(clips)
+        target_BND, summary_BD, deviation = self.targets(clips, count)
 
         x = encode_visible(student, clips, masks.visible, masks.visible_valid)
-        cls_BVD = x[:, 0].unflatten(0, masks.visible.shape[:2])
+        cls_BVD = x[:, 0].unflatten(0, masks.visible.shape[:2])[:count]
         predicted, logits = self.predictor.hidden(x, masks, clips).split(self.outputs, dim=-1)
-        embedding = self.projector(cls_BVD if config.losses.compared == "class" else token_means(x, masks))
+        embedding = self.projector(cls_BVD if config.losses.compared == "class" else token_means(x, masks)[:count])
 
-        alone = deviation is None and config.teacher.utterance == "standardised"  # its target would be zero
         losses = {
             "frame": frame_loss(predicted, gather_patches(target_BND, masks.hidden), masks.hidden_valid, self.gather),
-            "utterance": cls_BVD.sum() * 0.0 + 0.0 if alone else utterance_loss(cls_BVD, summary_BD),
+            "utterance": utterance_loss(cls_BVD, summary_BD),
             "contrastive": contrastive_loss(embedding, config.losses.temperature, *self.gather(embedding)),
         }
+        if config.losses.retention:
+            mixed = masks, sources, partner_B, self.gather
+            losses["retention"] = retention_loss(predicted, target_BND[:count], *mixed)
         if self.spectrum is not None:
             losses["spectrum"] = self.spectrum(student.stem, clips.mel, clips.valid)
         weights = vars(config.losses) | {"codes": config.codebook.weight}
@@ -119,29 +131,16 @@ class AaSP(Method):
         return {"loss": torch.stack(weighted).sum(), "losses": losses, "diagnostics": health}
 
     @torch.no_grad()
-    def targets(self, clips: Clips) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The targets from the teacher, which encodes the whole clip.
-
-        Returns:
-            The target of every patch, (B, N, `target_width`); the clip's summary, (B, D); and the deviation of the
-            summaries over clips before standardisation, 0-d: near zero, all are the same. None if there is one clip.
-        """
+    def targets(self, clips: Clips, count: int | None = None) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Targets of all patches, (B, N, `target_width`), and, for `count` clips, what `utterance_target` returns."""
         config, teacher = self.config.teacher, self.teacher.model
         output = encode_all(teacher, clips, layers=True)
         layers_BND, summary = layer_targets(output, clips, config.layers, config.utterance == "instance")
         frame = frame_target(config.frame, layers_BND, teacher.stem, clips.mel)
-        everyone_CD, first = self.gather(summary)
-        deviation = None if len(everyone_CD) == 1 else everyone_CD.std(0, correction=0).mean()
-        if config.utterance == "standardised":
-            summary = standardise(everyone_CD)[first : first + len(summary)]
-        return frame, summary, deviation
+        return frame, *utterance_target(summary[:count], config.utterance, self.gather)
 
     def after_step(self, schedules: Mapping[str, float]) -> None:
-        self.update_teacher(schedules["momentum"])
-
-    def update_teacher(self, momentum: float) -> None:
-        """Move the teacher towards the student."""
-        self.teacher.update(self.student, momentum)
+        self.teacher.update(self.student, schedules["momentum"])
 
     def gradient_diagnostics(self) -> dict[str, Tensor]:
         return self.student.stem.gradient_diagnostics() | {"ema_distance": self.teacher.distance(self.student)}

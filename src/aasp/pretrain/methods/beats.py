@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import torch
 from torch import Tensor
@@ -64,6 +64,11 @@ class BEATs(Method):
         self.predictor = build_predictor(config.predictor, recipe.model.encoder.width, config.tokenizer.count)
         self.tokenizer = config.tokenizer.build(recipe.model)
         self.checked = False
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        self.tokenizer.eval()
+        return self
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
         self._check_tokenizer()

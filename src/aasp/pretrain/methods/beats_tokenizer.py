@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -69,13 +69,18 @@ class BEATsTokenizer(Method):
         super().__init__()
         self.config, self.data, self.gather = config, recipe.data, gather
         encoder = recipe.model.encoder
-        self.teacher = AudioEncoder(recipe.model).requires_grad_(False).eval()
+        self.teacher = AudioEncoder(recipe.model).requires_grad_(False)
         self.tokenizer = config.tokenizer.build(recipe.model).requires_grad_(True)
         self.enter = nn.Linear(config.tokenizer.width, encoder.width)
         size = EncoderConfig(encoder.width, heads=encoder.heads)
         self.estimator = nn.ModuleList(Block(size, drop_path=0.0) for _ in range(config.estimator))
         self.head = nn.Sequential(nn.LayerNorm(encoder.width, eps=1e-6), nn.Linear(encoder.width, encoder.width))
         self.drawn: Tensor | None = self.teacher.encoder.class_token.detach().clone()
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        self.teacher.eval()
+        return self
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
         self._check_teacher()

@@ -6,8 +6,7 @@ Source: Alex et al. 2025, second stage, which starts from EAT's weights (`--from
 the batch by the maximum of the two log-mels, except in gaps, where it is not mixed. EAT's student and teacher encode
 both clips and mixtures. The frame loss is on both halves, the utterance loss on clips only, with the teacher's last
 layer as target; source retention compares the hidden patches of a mixture with the mean of the teacher's targets for
-its two sources. Means replace sums: retention has weight 2 there, since its tokens are half of all. Partners are drawn
-by rotating the batch (ours).
+its two sources. Means replace sums: retention has weight 2 there, since its tokens are half of all.
 """
 
 from __future__ import annotations
@@ -26,9 +25,10 @@ from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.ema import Average, AverageConfig
 from aasp.pretrain.health import collapse, embedding_health
 from aasp.pretrain.losses.frame import frame_loss
+from aasp.pretrain.losses.retention import retention_loss
 from aasp.pretrain.losses.utterance import utterance_loss
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
-from aasp.pretrain.mixtures import MixingConfig, mean_of_sources, mixed_with
+from aasp.pretrain.mixtures import MixingConfig, check_partners, drawn_partners, mixed_with
 from aasp.pretrain.predictors import ConvolutionDecoder, DecoderConfig
 from aasp.pretrain.targets import layer_targets
 from aasp.pretrain.views import MaskingConfig, draw_masks, encode_all, encode_visible, to_logmel
@@ -87,9 +87,7 @@ class SSLAMConfig(MethodConfig):
         return {"momentum": self.teacher.schedule(steps, more)}
 
     def check(self, recipe: Recipe, processes: int) -> None:
-        if recipe.data.batch < 2 * processes:
-            text = "a clip for each process, which leaves none to mix it with"
-            raise AaspError(f"data.batch is {recipe.data.batch}: {text}; give {2 * processes} or more")
+        check_partners(recipe.data.batch, processes)
 
 
 class SSLAM(Method):
@@ -108,24 +106,22 @@ class SSLAM(Method):
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
         weights, count = self.config.losses, len(batch["length"])
         clips = to_logmel(self.student, batch, self.data.gain_db if self.training else None)
-        partner_B = (torch.arange(count) + int(torch.randint(1, count, ()))) % count
+        partner_B = drawn_partners(count)
         both = mixed_with(clips, partner_B, self.config.mixing)
         masks = draw_masks(self.config.masking, both.grid, both.columns).to(both.mel.device)
         with torch.no_grad():
             output = encode_all(self.teacher.model, both, layers=True)
             target_2BND, _ = layer_targets(output, both, self.layers, instance=True)
             _, summary_2BD = layer_targets(output, both, 1, instance=True)
-            sources_BND = mean_of_sources(target_2BND[:count], clips, partner_B)
 
         x = encode_visible(self.student, both, masks.visible, masks.visible_valid)
         cls_2BVD = x[:, 0].unflatten(0, masks.visible.shape[:2])
         predicted = self.predictor.hidden(x, masks, both)
 
-        retained = (predicted[count:], gather_patches(sources_BND, masks.hidden[count:]), masks.hidden_valid[count:])
         losses = {
             "frame": frame_loss(predicted, gather_patches(target_2BND, masks.hidden), masks.hidden_valid, self.gather),
             "utterance": utterance_loss(cls_2BVD[:count], summary_2BD[:count]),
-            "retention": frame_loss(*retained, self.gather),
+            "retention": retention_loss(predicted, target_2BND[:count], masks, clips, partner_B, self.gather),
         }
         loss = torch.stack([getattr(weights, name) * value for name, value in losses.items()]).sum()
         health = {}
