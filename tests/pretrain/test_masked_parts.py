@@ -149,28 +149,34 @@ def test_a_mixture_is_the_greater_of_two_but_for_gaps() -> None:
     torch.manual_seed(0)
     mel = torch.randn(3, 40, 16)
     mel[1, 25:] = 0.0  # the second clip's end
-    clips = Clips(mel, (3, 2), torch.tensor([3, 2, 3]), None, torch.tensor([40, 25, 40]))
+    clips = Clips(mel, (10, 2), torch.tensor([10, 7, 10]), None, torch.tensor([40, 25, 40]))
     partner = torch.tensor([1, 2, 0])
-    whole = mixed_with(clips, partner, MixingConfig(gaps=0))
-    assert torch.equal(whole.mel[:3], mel) and whole.columns.tolist() == [3, 2, 3, 3, 2, 3]
+    whole, mixed = mixed_with(clips, partner, MixingConfig(gaps=0), patch=4)
+    assert torch.equal(whole.mel[:3], mel) and whole.columns.tolist() == [10, 7, 10, 10, 7, 10]
     expected = np.maximum(mel.numpy(), mel.numpy()[[1, 2, 0]])
     expected[0, 25:], expected[1, 25:] = mel[0, 25:], 0.0  # no partner there, no clip there
     np.testing.assert_array_equal(whole.mel[3:], expected)
-    gapped = mixed_with(clips, partner, MixingConfig(gaps=2, gap=0.2)).mel[3:]
-    alone = (gapped == mel).all(2).numpy()
-    np.testing.assert_array_equal(np.where(alone[..., None], mel, expected), gapped)
-    assert 8 <= alone[2].sum() <= 16, "two gaps of eight frames, which may overlap"
+    assert mixed.sum(1).tolist() == [14, 20, 20], "patches of two subbands, up to the partner's end"
+    for _ in range(20):
+        both, mixed = mixed_with(clips, partner, MixingConfig(gaps=2, gap=0.2), patch=4)
+        alone = (both.mel[3:] == mel).all(2).numpy()
+        np.testing.assert_array_equal(np.where(alone[..., None], mel, expected), both.mel[3:])
+        assert alone[2].sum() == 16, "two gaps of two patches, which don't overlap"
+        columns = mixed.unflatten(1, (10, 2))
+        assert torch.equal(columns[..., 0], columns[..., 1])
+        np.testing.assert_array_equal(~columns[2, :, 0].repeat_interleave(4), alone[2])
     assert recipes.get("sslam_base").method.mixing.gap * 1024 == 240
+    with pytest.raises(AaspError, match=r"mixing: 3 gaps of 0.4 are longer than the clip; give a gap of at most 0.333"):
+        MixingConfig(gaps=3, gap=0.4)
 
 
-def test_targets_of_a_mixture_are_the_mean_of_its_sources() -> None:
+def test_targets_of_a_mixture_are_the_mean_of_its_sources_where_they_are_mixed() -> None:
     target, partner = torch.randn(2, 4, 3), torch.tensor([1, 0])
-    valid = torch.tensor([[True] * 4, [True, True, False, False]])
-    clips = Clips(torch.zeros(2, 1, 1), (4, 1), torch.tensor([4, 2]), valid, torch.tensor([64, 32]))
-    mean = mean_of_sources(target, clips, partner).numpy()
+    mixed = torch.tensor([[True, True, False, False], [False, True, False, True]])
+    mean = mean_of_sources(target, mixed, partner).numpy()
     both = (target[0] + target[1]).numpy() / 2
-    np.testing.assert_allclose(mean[0], np.concatenate([both[:2], target[0, 2:].numpy()]), atol=1e-6)
-    np.testing.assert_allclose(mean[1, :2], both[:2], atol=1e-6)
+    expected = np.where(mixed.numpy()[..., None], both, target)
+    np.testing.assert_allclose(mean, expected, atol=1e-6)
 
 
 def test_a_label_is_the_code_nearest_to_the_projected_patch() -> None:

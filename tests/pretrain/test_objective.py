@@ -10,6 +10,7 @@ import torch
 
 from aasp.config import to_dict, with_fields
 from aasp.errors import AaspError
+from aasp.pretrain.mixtures import MixingConfig
 from aasp.pretrain.objective import PretrainObjective
 from aasp.pretrain.recipe import Recipe
 from aasp.pretrain.views import Masks
@@ -242,6 +243,7 @@ def test_the_contrast_may_compare_token_means_of_what_belongs_to_a_clip() -> Non
 def test_mixtures_add_source_retention_and_leave_the_losses_of_clips_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     plain, mixed = (build(small(losses__retention=weight, codebook="kmeans")).eval() for weight in (0.0, 0.5))
     data, module = batch(20_000, 9_000), sys.modules[type(mixed).__module__]
+    monkeypatch.setattr(module, "MixingConfig", lambda: MixingConfig(gaps=0))
     masks = module.draw_masks(mixed.config.masking, (8, 8), torch.tensor([8, 4, 8, 4]))
     rows = lambda end: Masks(*(x[:end] for x in vars(masks).values()))
     monkeypatch.setattr(module, "draw_masks", lambda config, grid, columns: rows(len(columns)))
@@ -253,8 +255,8 @@ def test_mixtures_add_source_retention_and_leave_the_losses_of_clips_alone(monke
         torch.testing.assert_close(both["losses"][name], alone["losses"][name], rtol=1e-5, atol=1e-5)
 
     targets = mixed.targets(module.to_logmel(mixed.student, data))[0].numpy()
-    valid = np.arange(64) < np.array([[64], [32]])
-    sources = np.where(valid[::-1, :, None], (targets + targets[::-1]) / 2, targets)  # of two clips, each is a partner
+    there = np.arange(64) < np.array([[32], [64]])  # the partner: of two clips, each is the other's
+    sources = np.where(there[..., None], (targets + targets[::-1]) / 2, targets)
     predicted, errors = predictions[0][2:, ..., : targets.shape[-1]].numpy(), []
     for clip, view in np.ndindex(2, 3):
         places = masks.hidden[2 + clip, view][masks.hidden_valid[2 + clip, view]].numpy()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
@@ -73,3 +74,9 @@ def test_tokens_are_standardised_each_over_its_own_channels() -> None:
     tokens = np.random.default_rng(1).normal(3, 2, size=(2, 3, 4, 6))
     expected = (tokens - tokens.mean(-1, keepdims=True)) / np.sqrt(tokens.var(-1, keepdims=True) + 1e-6)
     np.testing.assert_allclose(standardised_tokens(torch.tensor(tokens)).numpy(), expected, atol=1e-5)
+
+
+def test_a_teacher_has_no_stochastic_depth() -> None:
+    teacher = Average(nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5)))
+    around = nn.ModuleList([teacher]).train()
+    assert around.training and not any(part.training for part in teacher.modules())

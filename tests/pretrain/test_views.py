@@ -62,3 +62,20 @@ def test_predicted_patches_are_a_fair_sample_of_the_hidden_ones() -> None:
 def test_one_patch_is_always_seen_and_one_predicted() -> None:
     masks = draw_masks(MaskingConfig(keep_ratio=0.01), (1, 8), torch.tensor([1]))
     assert masks.visible.shape[-1] == 1 and masks.hidden.shape[-1] == 7
+
+
+def test_kept_blocks_reach_the_edges() -> None:
+    """As in EAT's code; blocks inside the grid alone left the first column visible in a sixth of the usual share."""
+    torch.manual_seed(0)
+    masks = draw_masks(MaskingConfig(views=4_000), (64, 8), torch.tensor([64]))
+    share = (torch.bincount(masks.visible.flatten(), minlength=512) / 4_000).unflatten(0, (64, 8))
+    assert share.mean() == pytest.approx(0.2, abs=0.01)
+    assert share[0].mean() > 0.11 and share[:, 0].mean() > 0.13, "0.13 and 0.15 there"
+    assert share[:, 3:5].mean() < 0.25
+
+
+def test_a_clip_of_one_patch_has_nothing_to_predict() -> None:
+    masks = draw_masks(MaskingConfig(views=2, scheme="random"), (6, 1), torch.tensor([1, 6]))
+    assert masks.visible_valid[0].sum(1).tolist() == [1, 1] and not masks.hidden_valid[0].any()
+    masks = draw_masks(MaskingConfig(views=2, scheme="random"), (1, 1), torch.tensor([1]))
+    assert masks.hidden.shape == (1, 2, 1) and not masks.hidden_valid.any()

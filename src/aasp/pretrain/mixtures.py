@@ -1,7 +1,8 @@
 """Mixtures of the log-mels of a batch's clips.
 
 Legend: B clips, T frames, M mel bins, N patches, D width.
-Source: SSLAM (Alex et al. 2025): the element-wise maximum of two log-mels, except in two gaps of 240 of 1024 frames.
+Source: SSLAM (Alex et al. 2025) and its code: the element-wise maximum of two log-mels, except in two gaps of 240 of
+1024 frames, where a mixture's target is the clip's own.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ class MixingConfig:
     """How a clip is mixed with another.
 
     Attributes:
-        gaps: number of gaps, in which the clip is not mixed.
-        gap: length of each gap as a share of the frames; gaps may overlap.
+        gaps: number of gaps, in which the clip is not mixed; they don't overlap, and consist of whole patches.
+        gap: length of each gap as a share of the clip.
     """
 
     gaps: int = 2
@@ -30,7 +31,9 @@ class MixingConfig:
 
     def __post_init__(self) -> None:
         check_range(self, "mixing", "gaps gap", least=0)
-        check_range(self, "mixing", "gap", least=0, most=1)
+        if self.gaps * self.gap > 1:
+            text = f"{self.gaps} gaps of {self.gap:g} are longer than the clip"
+            raise AaspError(f"mixing: {text}; give a gap of at most {1 / self.gaps:.3g}")
 
 
 def check_partners(clips: int, processes: int) -> None:
@@ -53,7 +56,7 @@ def drawn_partners(count: int) -> Tensor:
     return (torch.arange(count) + int(torch.randint(1, count, ()))) % count
 
 
-def mixed_with(clips: Clips, partner_B: Tensor, config: MixingConfig) -> Clips:
+def mixed_with(clips: Clips, partner_B: Tensor, config: MixingConfig, patch: int) -> tuple[Clips, Tensor]:
     """A batch followed by its mixtures: clip b with clip `partner_B[b]`, each as long as clip b.
 
     After the partner's end, and in the gaps, which are drawn for each clip, the clip is unchanged.
@@ -62,22 +65,36 @@ def mixed_with(clips: Clips, partner_B: Tensor, config: MixingConfig) -> Clips:
         clips: the batch.
         partner_B: indices of clips, shape (B,), on the host.
         config: the gaps.
+        patch: frames of a patch.
+
+    Returns:
+        The clips and their mixtures; which patches of a clip are mixed, boolean, shape (B, N).
     """
-    mel_BTM, frames = clips.mel, clips.mel.shape[1]
-    length = round(config.gap * frames)
-    start_BK = torch.randint(frames - length + 1, (len(mel_BTM), config.gaps))
-    frame_T = torch.arange(frames)
-    alone_BT = ((frame_T >= start_BK[..., None]) & (frame_T < start_BK[..., None] + length)).any(1)
+    mel_BTM, (columns, subbands) = clips.mel, clips.grid
+    mixed_BG = ~_gaps(len(mel_BTM), columns, config)
+    frame_T = torch.arange(mel_BTM.shape[1])
     valid_BT = frame_T < clips.frames[:, None]
-    both_BT = (valid_BT & valid_BT[partner_B] & ~alone_BT).to(mel_BTM.device, non_blocking=True)
-    mixed_BTM = torch.where(both_BT[..., None], torch.maximum(mel_BTM, mel_BTM[partner_B]), mel_BTM)
+    both_BT = valid_BT & valid_BT[partner_B] & mixed_BG.repeat_interleave(patch, 1)[:, : len(frame_T)]
+    both_BT1 = both_BT.to(mel_BTM.device, non_blocking=True)[..., None]
+    mixed_BTM = torch.where(both_BT1, torch.maximum(mel_BTM, mel_BTM[partner_B]), mel_BTM)
+    mixed_BG = mixed_BG & (torch.arange(columns) < clips.columns[partner_B, None])
     valid = None if clips.valid is None else clips.valid.repeat(2, 1)
-    return Clips(torch.cat([mel_BTM, mixed_BTM]), clips.grid, clips.columns.repeat(2), valid, clips.frames.repeat(2))
+    mel = torch.cat([mel_BTM, mixed_BTM])
+    both = Clips(mel, clips.grid, clips.columns.repeat(2), valid, clips.frames.repeat(2))
+    return both, mixed_BG.repeat_interleave(subbands, 1).to(mel.device, non_blocking=True)
 
 
-def mean_of_sources(target_BND: Tensor, clips: Clips, partner_B: Tensor) -> Tensor:
-    """The mean of each clip's targets and its partner's, (B, N, D); after the partner's end, the clip's own."""
-    if clips.valid is None:
-        return (target_BND + target_BND[partner_B]) / 2
-    there_BN1 = clips.valid[partner_B].to(target_BND.dtype)[..., None]
-    return (target_BND + there_BN1 * target_BND[partner_B]) / (1 + there_BN1)
+def mean_of_sources(target_BND: Tensor, mixed_BN: Tensor, partner_B: Tensor) -> Tensor:
+    """The mean of each clip's targets and its partner's, (B, N, D); where they are not mixed, the clip's own."""
+    share_BN1 = 0.5 * mixed_BN[..., None].to(target_BND.dtype)
+    return torch.lerp(target_BND, target_BND[partner_B], share_BN1)
+
+
+def _gaps(clips: int, columns: int, config: MixingConfig) -> Tensor:
+    """Time patches in a gap, boolean, (B, G); every position of gaps that don't overlap is equally likely."""
+    length = int(config.gap * columns)
+    room = columns - config.gaps * length
+    order_BK = torch.rand(clips, room + config.gaps).argsort(1)[:, : config.gaps].sort(1).values
+    start_BK = order_BK + torch.arange(config.gaps) * (length - 1)
+    column_G = torch.arange(columns)
+    return ((column_G >= start_BK[..., None]) & (column_G < start_BK[..., None] + length)).any(1)

@@ -124,7 +124,8 @@ class DistilledTokenizer(Tokenizer):
     def __init__(self, config: DistilledConfig, model: AudioEncoderConfig) -> None:
         super().__init__()
         self.encoder = AudioEncoder(model)
-        self.project = nn.Linear(model.encoder.width, config.width)
+        width = model.encoder.width
+        self.project = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, config.width))
         self.codebook = UnitCodebook(config.count, config.width, decay=DECAY)
 
     def vectors(self, clips: Clips, stem: Stem) -> Tensor:

@@ -185,13 +185,14 @@ def draw_masks(config: MaskingConfig, grid: tuple[int, int], columns_B: Tensor) 
     patches_B = columns_B * subbands
     visible_B = (config.keep_ratio * patches_B).round().long().clamp(min=1)
     visible_B = torch.minimum(visible_B, (patches_B - 1).clamp(min=1))
-    hidden_B = (config.predicted * (patches_B - visible_B)).round().long().clamp(min=1)
+    rest_B = patches_B - visible_B  # none of a clip of one patch
+    hidden_B = torch.minimum((config.predicted * rest_B).round().long().clamp(min=1), rest_B)
     visible = rank.argsort(dim=-1, descending=True)[..., : int(visible_B.max())]
     visible_valid = (torch.arange(visible.shape[-1]) < visible_B[:, None])[:, None].expand_as(visible)
     # A separate random rank for hidden patches: with the first one, patches inside blocks would be preferred.
     seen = torch.zeros(rank.shape, dtype=torch.bool).scatter(2, visible, visible_valid)
     hidden_rank = torch.rand(rank.shape).masked_fill(seen | ~belongs.flatten(2), -1.0)
-    hidden = hidden_rank.argsort(dim=-1, descending=True)[..., : int(hidden_B.max())]
+    hidden = hidden_rank.argsort(dim=-1, descending=True)[..., : max(int(hidden_B.max()), 1)]
     hidden_valid = (torch.arange(hidden.shape[-1]) < hidden_B[:, None])[:, None].expand_as(hidden)
     return Masks(visible, visible_valid, hidden, hidden_valid)
 

@@ -1,4 +1,4 @@
-"""Source retention loss: hidden patches of a mixture predict the mean of the teacher's targets for its two sources.
+"""Source retention loss: hidden patches of a mixture predict the mean of the teacher's targets for its sources.
 
 Legend: B clips, 2B clips and their mixtures, V views, N patches, m predicted patches, D width.
 Source: SSLAM (Alex et al. 2025); here a mean over patches and channels.
@@ -11,12 +11,12 @@ from torch import Tensor
 from aasp.pretrain.losses.frame import frame_loss
 from aasp.pretrain.losses.valid import Gather, alone
 from aasp.pretrain.mixtures import mean_of_sources
-from aasp.pretrain.views import Clips, Masks
+from aasp.pretrain.views import Masks
 from aasp.stems.contract import gather_patches
 
 
 def retention_loss(
-    predicted_2BVmD: Tensor, target_BND: Tensor, masks: Masks, clips: Clips, partner_B: Tensor, gather: Gather = alone
+    predicted_2BVmD: Tensor, target_BND: Tensor, masks: Masks, mixed_BN: Tensor, partner_B: Tensor, gather: Gather = alone
 ) -> Tensor:
     """Mean squared error over valid predicted patches of the mixtures and channels.
 
@@ -24,11 +24,11 @@ def retention_loss(
         predicted_2BVmD: the predictor's output for clips and mixtures, shape (2B, V, m, D).
         target_BND: the teacher's targets for the clips.
         masks: of clips and mixtures.
-        clips: the clips alone.
+        mixed_BN: which patches of the clips are mixed, shape (B, N).
         partner_B: the clip that each is mixed with, shape (B,).
         gather: concatenates a tensor over processes; for one process if omitted.
     """
     count = len(partner_B)
     hidden, valid = masks.hidden[count:], masks.hidden_valid[count:]
-    mean_BND = mean_of_sources(target_BND, clips, partner_B)
+    mean_BND = mean_of_sources(target_BND, mixed_BN, partner_B)
     return frame_loss(predicted_2BVmD[count:], gather_patches(mean_BND, hidden), valid, gather)

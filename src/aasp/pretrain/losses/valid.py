@@ -21,7 +21,8 @@ def alone(tensor: Tensor) -> tuple[Tensor, int]:
 
 
 def valid_mean(terms: Tensor, valid: Tensor, gather: Gather = alone) -> Tensor:
-    """This process's part of a mean: the mean of all processes' parts is the mean over all valid terms.
+    """This process's part of a mean: the mean of all processes' parts is the mean over all valid terms,
+    or 0 if there are none.
 
     Args:
         terms: tensor of any shape.
@@ -30,4 +31,4 @@ def valid_mean(terms: Tensor, valid: Tensor, gather: Gather = alone) -> Tensor:
     """
     weight = valid.to(terms.dtype)
     counts, _ = gather(weight.sum()[None])
-    return (terms * weight).sum() / counts.mean()
+    return (terms * weight).sum() / counts.mean().clamp(min=1e-9)

@@ -97,10 +97,10 @@ class AaSP(Method):
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
         config, student, count = self.config, self.student, len(batch["length"])
-        clips = sources = to_logmel(student, batch, self.recipe.data.gain_db if self.training else None)
+        clips = to_logmel(student, batch, self.recipe.data.gain_db if self.training else None)
         if config.losses.retention:
             partner_B = drawn_partners(count)
-            clips = mixed_with(clips, partner_B, MixingConfig())  # the clips, then their mixtures
+            clips, mixed_BN = mixed_with(clips, partner_B, MixingConfig(), student.stem.patch[0])  # mixtures come last
         masks = draw_masks(config.masking, clips.grid, clips.columns).to(clips.mel.device)
         target_BND, summary_BD, deviation = self.targets(clips, count)
 
@@ -115,8 +115,8 @@ class AaSP(Method):
             "contrastive": contrastive_loss(embedding, config.losses.temperature, *self.gather(embedding)),
         }
         if config.losses.retention:
-            mixed = masks, sources, partner_B, self.gather
-            losses["retention"] = retention_loss(predicted, target_BND[:count], *mixed)
+            mixtures = masks, mixed_BN, partner_B, self.gather
+            losses["retention"] = retention_loss(predicted, target_BND[:count], *mixtures)
         if self.spectrum is not None:
             losses["spectrum"] = self.spectrum(student.stem, clips.mel, clips.valid)
         weights = vars(config.losses) | {"codes": config.codebook.weight}

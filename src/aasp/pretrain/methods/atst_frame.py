@@ -3,8 +3,8 @@
 Legend: B clips, two views of each one after another, N tokens, m hidden ones, D width, E output width of the heads.
 Source: Li, Shao & Li 2024 (ATST, IEEE/ACM TASLP): tokens are columns of 64 mel bins x 4 frames; in the student's view
 65 % of the tokens are hidden in spans of five, each replaced by a learned token; the teacher's view is not masked;
-BYOL's loss compares both at the student's hidden frames, in both directions. Views differ by mixup and by a resized
-crop of the frequency axis only, so that frames stay aligned. Ours: exactly 65 % of the tokens (there spans overlap, and
+BYOL's loss compares both at the student's hidden frames, in both directions. One view is the clip itself, the other
+differs by mixup and by a resized crop of the frequency axis only, so that frames stay aligned. Ours: exactly 65 % of the tokens (there spans overlap, and
 fewer are hidden), fixed position embeddings, statistics of the views normalised afterwards as in BYOL-A.
 """
 
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from aasp.pretrain.augment import AugmentConfig, augmented, swapped
+from aasp.pretrain.augment import AugmentConfig, augmented, repeated, swapped
 from aasp.pretrain.bootstrap import Bootstrap, BootstrapConfig
 from aasp.pretrain.ema import AverageConfig
 from aasp.pretrain.health import embedding_health
@@ -38,7 +38,7 @@ class ATSTFrameConfig(BootstrapConfig):
     Attributes:
         kind: the name of this method in recipes.
         masking: masking of the student's view.
-        augment: how both views differ from their clip, in frequency only.
+        augment: how the second view differs from the clip, in frequency only.
         teacher: momentum from 0.9996 to 1, as published; linearly (there: along a cosine).
         head: hidden and output width of projector and predictor.
     """
@@ -75,7 +75,8 @@ class ATSTFrame(Bootstrap):
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
         encoder, average = self.student.encoder, self.teacher.model.encoder
         clips = to_logmel(encoder, batch, self.gain_db)
-        pairs = augmented(clips, self.config.augment, self.gather)
+        second, pairs = augmented(clips, self.config.augment, self.gather, views=1), repeated(clips, 2)
+        pairs.mel = torch.stack([clips.mel, second.mel], dim=1).flatten(0, 1)
         masks = draw_masks(self.config.masking, pairs.grid, pairs.columns).to(pairs.mel.device)
         hidden, counts = masks.hidden, masks.hidden_valid[:, 0]  # (2 B, 1, m), (2 B, m)
 

@@ -7,7 +7,8 @@ Legend: B clips, N patches, D width, E width of a code, K codes, l(.) normalisat
 Source: Chen et al. 2023 (BEATs), section 3.2.2: the teacher is the model of the previous iteration, its last layer the
 target; a transformer encodes all patches, moving averages update the codes, an estimator of three blocks predicts the
 teacher's tokens. The straight-through estimator passes gradients from the code to the encoder. Ours: the encoder starts
-as the teacher (`--from` initialises both), and the estimator's input is all patches with their positions.
+as the teacher (`--from` initialises both), and the estimator's input is all patches with their positions. The distance
+is a sum over E as in the paper; in its code it is a mean.
 """
 
 from __future__ import annotations

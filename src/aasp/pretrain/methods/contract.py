@@ -65,7 +65,8 @@ class Method(nn.Module, ABC):
     """A pre-training method, with its predictor, teacher and losses.
 
     Attributes:
-        exported: prefix, in its state dict, of the `AudioEncoder` that is saved as the model.
+        exported: prefix, in its state dict, of the `AudioEncoder` that is saved as the model: the one that its
+            authors use, the student or the teacher.
     """
 
     exported: str = "student."

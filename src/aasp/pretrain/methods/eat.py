@@ -90,7 +90,7 @@ class EAT(Method):
         gather: see `Gather`.
     """
 
-    exported = "teacher.model."
+    exported = "student."
 
     def __init__(self, config: EATConfig, recipe: Recipe, gather: Gather) -> None:
         super().__init__()

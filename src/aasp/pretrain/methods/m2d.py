@@ -64,7 +64,7 @@ class M2D(Method):
         gather: see `Gather`.
     """
 
-    exported = "teacher.model."
+    exported = "student."
 
     def __init__(self, config: M2DConfig, recipe: Recipe, gather: Gather) -> None:
         super().__init__()

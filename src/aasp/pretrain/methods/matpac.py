@@ -67,7 +67,7 @@ class MATPACConfig(MethodConfig):
 class MATPAC(Method):
     """Online network, target network, predictor, heads; `forward` is the training step."""
 
-    exported = "teacher.model."
+    exported = "student."
     temperature: Tensor
 
     def __init__(self, config: MATPACConfig, recipe: Recipe, gather: Gather) -> None:

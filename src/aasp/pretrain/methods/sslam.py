@@ -4,8 +4,7 @@ Legend: B clips, 2B clips and their mixtures, V views, T frames, M mel bins, N p
 D width.
 Source: Alex et al. 2025, second stage, which starts from EAT's weights (`--from`). Each clip is mixed with another of
 the batch by the maximum of the two log-mels, except in gaps, where it is not mixed. EAT's student and teacher encode
-both clips and mixtures. The frame loss is on both halves, the utterance loss on clips only, with the teacher's last
-layer as target; source retention compares the hidden patches of a mixture with the mean of the teacher's targets for
+both clips and mixtures. Frame and utterance loss are on both, the latter with the teacher's last layer as target; source retention compares the hidden patches of a mixture with the mean of the teacher's targets for
 its two sources. Means replace sums: retention has weight 2 there, since its tokens are half of all.
 """
 
@@ -44,7 +43,7 @@ class SSLAMLossesConfig:
 
     Attributes:
         frame: weight of the frame loss, on clips and mixtures.
-        utterance: weight of the utterance loss, on clips.
+        utterance: weight of the utterance loss, on clips and mixtures.
         retention: weight of the source retention loss, on mixtures.
     """
 
@@ -93,7 +92,7 @@ class SSLAMConfig(MethodConfig):
 class SSLAM(Method):
     """Student, teacher, decoder; `forward` is the training step."""
 
-    exported = "teacher.model."
+    exported = "student."
 
     def __init__(self, config: SSLAMConfig, recipe: Recipe, gather: Gather) -> None:
         super().__init__()
@@ -107,7 +106,7 @@ class SSLAM(Method):
         weights, count = self.config.losses, len(batch["length"])
         clips = to_logmel(self.student, batch, self.data.gain_db if self.training else None)
         partner_B = drawn_partners(count)
-        both = mixed_with(clips, partner_B, self.config.mixing)
+        both, mixed_BN = mixed_with(clips, partner_B, self.config.mixing, self.student.stem.patch[0])
         masks = draw_masks(self.config.masking, both.grid, both.columns).to(both.mel.device)
         with torch.no_grad():
             output = encode_all(self.teacher.model, both, layers=True)
@@ -120,8 +119,8 @@ class SSLAM(Method):
 
         losses = {
             "frame": frame_loss(predicted, gather_patches(target_2BND, masks.hidden), masks.hidden_valid, self.gather),
-            "utterance": utterance_loss(cls_2BVD[:count], summary_2BD[:count]),
-            "retention": retention_loss(predicted, target_2BND[:count], masks, clips, partner_B, self.gather),
+            "utterance": utterance_loss(cls_2BVD, summary_2BD),
+            "retention": retention_loss(predicted, target_2BND[:count], masks, mixed_BN, partner_B, self.gather),
         }
         loss = torch.stack([getattr(weights, name) * value for name, value in losses.items()]).sum()
         health = {}

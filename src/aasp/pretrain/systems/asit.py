@@ -14,7 +14,8 @@ from aasp.training.optim import OptimizerConfig
 
 def asit_base() -> Recipe:
     """ViT-Base on 128 mel bins x 592 frames, 37 x 8 patches of which 70 % are corrupted, as published; learning rate,
-    batch and steps are those of `aasp_base` (theirs: 100 epochs at 5e-4 per 256 clips).
+    batch and steps are those of `aasp_base` (theirs: 100 epochs at 5e-4 per 256 clips), and so is the rate of 16 kHz
+    (its script: 32).
     """
     return Recipe(
         name="asit_base",

@@ -19,8 +19,8 @@ FRAMES = ConvConfig(patch=(4, 128))
 
 def atst_frame_base() -> Recipe:
     """ViT-Base on 250 tokens of 40 ms. Front end, patch, masks, momentum, learning rate, batch (144 on each of six
-    GPUs), warm-up and steps are as published (its README). Decibels are scaled from -79.65..50.68 to -1..1. The weight
-    decay is ours.
+    GPUs), warm-up and steps are as published (its README and code: 8e-5 per 256 clips). Decibels are scaled from
+    -79.65..50.68 to -1..1. The weight decay is ours, and decibels are not limited to 80 below a clip's peak.
     """
     front = front_end(floor=1e-10, mean=-3.335, std=15.005)
     return Recipe(
@@ -28,7 +28,7 @@ def atst_frame_base() -> Recipe:
         summary="768 x 12: ATST-Frame, hidden frames of one view distinguished from another",
         model=AudioEncoderConfig(front, ConvConfig(patch=(4, 64)), EncoderConfig(768, 12, 12), window_seconds=10.0),
         method=ATSTFrameConfig(),
-        optimizer=OptimizerConfig(lr=8e-5, final_lr=1e-6, warmup=19_900 / 398_000, betas=(0.9, 0.999)),
+        optimizer=OptimizerConfig(lr=8e-5 * 864 / 256, final_lr=1e-6, warmup=19_900 / 398_000, betas=(0.9, 0.999)),
         data=DataConfig(crop_seconds=9.99, batch=864),
         steps=398_000,
     )

@@ -27,10 +27,10 @@ BEATS = LogMelConfig(mean=15.41663 - 20.79442, std=2 * 6.55582)  # theirs: 16-bi
 def beats_base() -> Recipe:
     """BEATs (Chen et al. 2023), one iteration: 124 of 496 patches visible, 1,024 labels, 5,600 s per step, 400 k steps.
 
-    There are 12 heads, as in its published weights; its relative position bias and its convolutional position embedding
-    are left out (ours).
+    There are 12 heads and deep norms, as in its published weights; its relative position bias and its convolutional
+    position embedding are left out (ours).
     """
-    model = vit_base(9.92, frontend=BEATS, encoder=EncoderConfig(768, 12, 12, norm="post"))
+    model = vit_base(9.92, frontend=BEATS, encoder=EncoderConfig(768, 12, 12, norm="deep"))
     optimizer = OptimizerConfig(lr=5e-4, warmup=32 / 400, betas=(0.9, 0.98), weight_decay=0.01)
     return base("beats_base", "BEATs, labels by a random projection", BEATsConfig(), optimizer, 560, 400_000, model)
 

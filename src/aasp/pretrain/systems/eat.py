@@ -24,7 +24,8 @@ POST = replace(vit_base(encoder=EncoderConfig(768, 12, 12, norm="post")), poolin
 
 
 def eat_base() -> Recipe:
-    """EAT as published (Chen et al. 2024), except for the class token's initial deviation of 1 (ours: 0.02).
+    """EAT as published (Chen et al. 2024), except for two initial deviations: the class token's of 1 (ours: 0.02), and
+    those of linear layers, 0.02 (ours: Xavier's).
 
     Its losses are sums: over channels, divided by the square root of their number, and over masked patches for the
     frame loss, over the views on one of its four GPUs (12 clips x 16) for the utterance loss. As means, the utterance
@@ -102,13 +103,13 @@ def data2vec_tiny() -> Recipe:
 def sslam_base() -> Recipe:
     """SSLAM (Alex et al. 2025), its second stage, from `eat_base` (`--from`): 200 k steps at a tenth of EAT's rate.
 
-    Eight views of each clip and of each mixture; the utterance loss, a sum over the 12 x 8 views of clips on a GPU, has
-    weight 96 as a mean.
+    Eight views of each clip and of each mixture; the utterance loss, a sum over the 12 x 8 x 2 views on a GPU in its
+    code, has weight 192 as a mean.
     """
     method = SSLAMConfig(
         masking=MaskingConfig(views=8),
         teacher=replace(AVERAGE, ramp=100_000 / 200_000),
-        losses=SSLAMLossesConfig(utterance=96.0),
+        losses=SSLAMLossesConfig(utterance=192.0),
     )
     optimizer = OptimizerConfig(lr=5e-5, warmup=25 / 200, clip=4 / 768**0.5)
     return base("sslam_base", "SSLAM, which continues EAT with mixtures", method, optimizer, 48, 200_000, POST)

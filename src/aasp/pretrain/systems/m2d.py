@@ -23,7 +23,8 @@ def m2d_base() -> Recipe:
     """M2D (Niizumi et al. 2023): 80 bins, 608 frames, 133 of 190 patches hidden, 300 epochs of 2,048 clips per step.
 
     The steps are for 2,005,132 clips. The online network encodes the visible patches, the target network the hidden
-    ones; as in the paper, they are not swapped.
+    ones; as in the paper, they are not swapped. The target network averages all parameters; in their code its patch
+    embedding and class token are the online network's.
     """
     optimizer = OptimizerConfig(lr=3e-4 * 2048 / 256, warmup=20 / 300)
     return base("m2d_base", "M2D", M2DConfig(), optimizer, 2048, 293_720, M2D)
