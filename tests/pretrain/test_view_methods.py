@@ -295,8 +295,8 @@ def test_a_run_resumes_exactly_and_its_encoder_loads(name: str, sounds: Path, tm
     model = aasp.load(run)
     assert torch.isfinite(model(0.1 * torch.randn(1, 20_000)).clip).all()
     exported = {key.rpartition("encoder.class_token")[0] for key in whole[1] if key.endswith("encoder.class_token")}
-    prefix = "student." if name in ("cola", "lejepa", "asda") else "student.encoder." if name == "byol_a" else "teacher.model."
-    prefix = prefix + "encoder." if name in ("atst_frame", "atst_clip", "asit") else prefix
+    prefix = "student." if name in ("cola", "lejepa", "asda", "byol_a") else "teacher.model."
+    prefix = prefix + "encoder." if name in ("atst_frame", "atst_clip", "asit", "byol_a") else prefix
     assert prefix in exported
     kept = whole[1][f"{prefix}encoder.class_token"]
     assert model.encoder.class_token.detach().numpy().tobytes() == kept

@@ -107,7 +107,7 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def forward(self, vectors: Tensor) -> Tensor:
-        """The code of each vector: (..., P) to (...). In bf16 the products of a third would be nearer to another code."""
+        """The code of each vector: (..., P) to (...). In bf16, a third would have another one."""
         rows = vectors.flatten(0, -2).to(self.centres.dtype)
         with without_autocast(rows):
             nearest = [self.nearest(part) for part in rows.split(CHUNK)]

@@ -16,7 +16,12 @@ from aasp.stems.contract import gather_patches
 
 
 def retention_loss(
-    predicted_2BVmD: Tensor, target_BND: Tensor, masks: Masks, mixed_BN: Tensor, partner_B: Tensor, gather: Gather = alone
+    predicted_2BVmD: Tensor,
+    target_BND: Tensor,
+    masks: Masks,
+    mixed_BN: Tensor,
+    partner_B: Tensor,
+    gather: Gather = alone,
 ) -> Tensor:
     """Mean squared error over valid predicted patches of the mixtures and channels.
 

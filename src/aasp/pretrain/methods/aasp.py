@@ -1,7 +1,7 @@
 """AaSP: masked views predict the layers of an EMA teacher, and agree with each other.
 
 Legend: B clips, V views, N patches, n visible and m predicted patches, D width.
-Source: the paper (teacher-student masked modelling, cross-attention predictor, multi-mask contrast); SSLAM for mixtures.
+Source: the paper (teacher-student masked modelling, cross-attention predictor, multi-mask contrast); SSLAM (mixtures).
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@ Legend: B clips, two views of each one after another, N tokens, m hidden ones, D
 Source: Li, Shao & Li 2024 (ATST, IEEE/ACM TASLP): tokens are columns of 64 mel bins x 4 frames; in the student's view
 65 % of the tokens are hidden in spans of five, each replaced by a learned token; the teacher's view is not masked;
 BYOL's loss compares both at the student's hidden frames, in both directions. One view is the clip itself, the other
-differs by mixup and by a resized crop of the frequency axis only, so that frames stay aligned. Ours: exactly 65 % of the tokens (there spans overlap, and
-fewer are hidden), fixed position embeddings, statistics of the views normalised afterwards as in BYOL-A.
+differs by mixup and by a resized crop of the frequency axis only, so that frames stay aligned. Ours: exactly 65 % of
+the tokens (there spans overlap, and fewer are hidden), fixed position embeddings, statistics of the views normalised
+afterwards as in BYOL-A.
 """
 
 from __future__ import annotations

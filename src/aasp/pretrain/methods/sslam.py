@@ -4,8 +4,9 @@ Legend: B clips, 2B clips and their mixtures, V views, T frames, M mel bins, N p
 D width.
 Source: Alex et al. 2025, second stage, which starts from EAT's weights (`--from`). Each clip is mixed with another of
 the batch by the maximum of the two log-mels, except in gaps, where it is not mixed. EAT's student and teacher encode
-both clips and mixtures. Frame and utterance loss are on both, the latter with the teacher's last layer as target; source retention compares the hidden patches of a mixture with the mean of the teacher's targets for
-its two sources. Means replace sums: retention has weight 2 there, since its tokens are half of all.
+both clips and mixtures. Frame and utterance loss are on both, the latter with the teacher's last layer as target;
+source retention compares the hidden patches of a mixture with the mean of the teacher's targets for its two sources.
+Means replace sums: retention has weight 2 there, since its tokens are half of all.
 """
 
 from __future__ import annotations

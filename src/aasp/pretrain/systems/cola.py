@@ -13,9 +13,10 @@ from aasp.training.optim import OptimizerConfig
 
 
 def cola_base() -> Recipe:
-    """COLA's segments of 96 frames, 64 mel bins, windows of 25 ms every 10 ms, an FFT of 1,024, batch of 1,024, constant
-    learning rate of 1e-4, and 500 epochs of AudioSet (in its code an epoch is 1,000 steps). ViT-Base on patches of 16 x
-    16, gradient clipping, power instead of magnitude, waveforms as loud as they are, and no noise are ours.
+    """COLA's segments of 96 frames, 64 mel bins, windows of 25 ms every 10 ms, an FFT of 1,024, batch of 1,024,
+    constant learning rate of 1e-4, and 500 epochs of AudioSet (in its code an epoch is 1,000 steps). ViT-Base on
+    patches of 16 x 16, gradient clipping, power instead of magnitude, waveforms as loud as they are, and no noise are
+    ours.
     """
     front = front_end(window_ms=25.0, fft=1024)
     return Recipe(
