@@ -231,3 +231,8 @@ def test_an_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "window" not in out
     (tmp_path / "index.json").write_text(json.dumps({"rows": "many"}))
     assert "index.json" in refused(capsys, tmp_path)
+
+
+def test_a_model_of_the_package_is_found_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "aasp-tiny"]) == 0
+    assert "whitening" in (shown := capsys.readouterr().out) and "window_seconds" in shown

@@ -37,6 +37,8 @@ def test_a_model_with_a_whitened_vector_is_written(
         plain = aasp.load(model)(wave).clip
         torch.testing.assert_close(made.whitening(plain), made(wave).clip)
     assert main(words) == 2 and "output exists" in capsys.readouterr().err
+    assert main(["info", str(out)]) == 0
+    assert "whitened on" in (shown := capsys.readouterr().out) and f"24 excerpts of {hums}, seed 0" in shown
     assert main([*words, "--overwrite"]) == 0 and aasp.load(out).digest == made.digest
 
 

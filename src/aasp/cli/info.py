@@ -18,6 +18,7 @@ from aasp.config import flat
 from aasp.documents import as_written, parse_json, read_object
 from aasp.errors import AaspError
 from aasp.formats import duration_text, percent_text
+from aasp.model.folder import PACKAGED, packaged
 from aasp.shapes import read_shapes
 
 REMEDY = "copy it again"
@@ -29,11 +30,14 @@ class Info:
     """Show details of a model, a run, an index, a manifest or an audio file."""
 
     path: tyro.conf.Positional[Path]
-    """Folder of an encoder, a classifier, a run or an index, a .csv, .tsv or .parquet manifest, or an audio file."""
+    """Folder of an encoder, a classifier, a run or an index, the name of a model in the package, a .csv, .tsv or
+    .parquet manifest, or an audio file."""
 
 
 def run(argv: list[str]) -> int:
     path = parse(Info, argv, prog="aasp info").path
+    if not path.exists() and str(path) in packaged():
+        path = PACKAGED / path
     if (path / "config.json").is_file():
         with as_written(path / "config.json", REMEDY):
             show_model(path)
@@ -71,6 +75,7 @@ def show_model(path: Path) -> None:
             **flat(config),
             **({} if classes is None else {"classes": f"{len(classes):,}: {_few(classes)}"}),
             "started from": _started(parse_json(metadata.get("started_from", "null"), str(path), REMEDY)),
+            "whitened on": metadata.get("whitened_on"),
         },
     )
 

@@ -64,12 +64,14 @@ def run(argv: list[str]) -> int:
     check_output(arguments.out / "config.json", overwrite=True)
     set_threads(arguments.threads)
 
+    from aasp.config import to_dict
     from aasp.datasets.manifest import Manifest
     from aasp.evaluate.whitening import DIRECTIONS, excerpts, whitened
     from aasp.model.audio_encoder import load
     from aasp.model.folder import default_model, find, read_config
     from aasp.model.readout import width
-    from aasp.weights import check_directory
+    from aasp.shapes import read_shapes
+    from aasp.weights import WEIGHTS, check_directory, write_directory
 
     check_directory(arguments.out, ["config.json"])
     model, running = arguments.model or default_model(), arguments.running()
@@ -91,9 +93,12 @@ def run(argv: list[str]) -> int:
         raise AaspError(f"{text}; at least {directions + 2} are needed: give more sound, or fewer --directions")
     with bar("embedding") as shown:
         made = whitened(encoder, sounds, directions, running=running, skipped=skipped, progress=shown)
-    made.cpu().save(arguments.out)
-    show(described(skipped), "not used")
     used = len(sounds) - (len(skipped) - unusable)
+    learned = f"{used:,} excerpts of {arguments.data}, seed {arguments.seed}"
+    _, metadata = read_shapes(find(model) / WEIGHTS)
+    metadata = {**({} if classes else metadata), "whitened_on": learned}
+    write_directory(arguments.out, {"config.json": to_dict(made.config)}, made.cpu().state_dict(), metadata)
+    show(described(skipped), "not used")
     print(f"{arguments.out}: {directions} directions scaled down, learned from {used:,} excerpts")
     if classes:
         print(f"{model} is a classifier: this is its encoder, without its classes")
