@@ -114,15 +114,23 @@ def test_positions_that_were_trained_are_kept_in_a_table(layout: str, tmp_path: 
     torch.testing.assert_close(model.embed(mel).cls, expected[:, 0], rtol=0, atol=1e-4)
 
 
+SMALL = {
+    "model.encoder.width": WIDTH, "model.encoder.depth": 2, "model.vector": "none", "model.encoder.heads": HEADS,
+    "model.encoder.mlp_ratio": 2.0, "model.stem.encoder_width": 8, "predictor.width": 16, "predictor.depth": 1,
+    "predictor.heads": 2, "losses.projector": "16,8",
+}  # fmt: skip
+
+
 @torch.no_grad()
-def test_eat_s_convolution_grows_into_aape_unchanged(tmp_path: Path) -> None:
-    converted("eat", tmp_path).save(tmp_path / "eat")
-    small = {
-        "model.encoder.width": WIDTH, "model.encoder.depth": 2, "model.vector": "none", "model.encoder.heads": HEADS,
-        "model.encoder.mlp_ratio": 2.0, "model.stem.encoder_width": 8, "predictor.width": 16, "predictor.depth": 1,
-        "predictor.heads": 2, "losses.projector": "16,8",
-    }  # fmt: skip
-    objective = build_objective(with_fields(recipes.get("aasp_base"), small))
+@pytest.mark.parametrize("half", [False, True], ids=["fp32", "fp16"])
+def test_eat_s_convolution_grows_into_aape_unchanged(half: bool, tmp_path: Path) -> None:
+    sines = checkpoint(EAT)[EAT.positions]
+    rounded = sines.half().float()  # fairseq trains in fp16 and saves these too
+    assert 1e-4 < (rounded - sines).abs().max() < 3e-4
+    model = converted("eat", tmp_path, **{EAT.positions: rounded if half else sines})
+    assert model.config.encoder.learned is None
+    model.save(tmp_path / "eat")
+    objective = build_objective(with_fields(recipes.get("aasp_base"), SMALL))
     lines = read_initial(tmp_path / "eat").give(objective)
     assert not any("did not fit" in line or "not used" in line for line in lines)
     grown = objective.get_submodule(objective.exported.removesuffix(".")).eval()
@@ -131,6 +139,22 @@ def test_eat_s_convolution_grows_into_aape_unchanged(tmp_path: Path) -> None:
     before = convert(tmp_path / "published.pt", "eat", HEADS)(wave)
     torch.testing.assert_close(grown(wave).tokens, before.tokens, rtol=0, atol=1e-5)
     torch.testing.assert_close(grown(wave).clip, before.clip, rtol=0, atol=1e-5)
+
+
+def test_a_table_of_positions_is_not_left_out_by_from(tmp_path: Path) -> None:
+    moved = checkpoint(EAT)[EAT.positions] + 0.1 * torch.randn(WIDTH)
+    converted("eat", tmp_path, **{EAT.positions: moved}).save(tmp_path / "eat")
+    initial, recipe = read_initial(tmp_path / "eat"), with_fields(recipes.get("aasp_base"), SMALL)
+    with pytest.raises(AaspError, match=r"eat: its positions are a table, .* --set model.encoder.learned=6,8") as error:
+        initial.give(build_objective(recipe))
+    assert "\n" not in str(error.value)
+    objective = build_objective(with_fields(recipe, {"model.encoder.learned": "6,8"}))
+    assert not any("not used" in line for line in initial.give(objective))
+    encoder = objective.get_submodule(objective.exported.removesuffix("."))
+    assert torch.equal(encoder.encoder.positions, initial.model.encoder.positions)
+    # Where the grid is another one the table is of no use, and what differs says so.
+    lines = initial.give(build_objective(with_fields(recipe, {"model.stem.patch": "16,32"})))
+    assert "encoder.learned is the default, there [6, 8]" in lines[-1]
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,8 @@ class Initial:
         An encoder of the method that has no counterpart in the run starts from the run's model.
 
         Raises:
-            AaspError: no tensor of the encoder fits.
+            AaspError: no tensor of the encoder fits, or the model has learned positions of the recipe's grid and the
+                recipe has fixed ones.
         """
         encoders = {name: part for name, part in objective.named_modules() if isinstance(part, AudioEncoder)}
         owners, tensors = [f"{name}." for name in encoders], dict(self.tensors)
@@ -59,7 +60,9 @@ class Initial:
         if not any(name.startswith(tuple(owners)) for name in done.taken):
             text = f"nothing of it fits this recipe{': ' if done.unfit else ''}{_example(done)}"
             raise AaspError(f"--from {self.facts['model']}: {text}; set the model's own sizes")
-        differences = _differences(self.model.config, next(iter(encoders.values())).config)
+        here = next(iter(encoders.values())).config
+        _check_positions(self.facts["model"], self.model.config, here)
+        differences = _differences(self.model.config, here)
         return list(_transfer_lines(self.facts, done, own, tensors, owners, differences))
 
 
@@ -161,10 +164,20 @@ def _parts(names: Collection[str], among: Collection[str], owners: list[str]) ->
     return "; ".join([*text, *rest])
 
 
+def _check_positions(model: str, there: AudioEncoderConfig, here: AudioEncoderConfig) -> None:
+    """Check that positions that the weights were trained with are not left out."""
+    table, grid = there.encoder.learned, lambda config: (config.stem.patch, config.frontend.bins)
+    if table is not None and here.encoder.learned is None and grid(there) == grid(here):
+        remedy = f"add --set model.encoder.learned={table[0]},{table[1]}"
+        raise AaspError(f"--from {model}: its positions are a table, and this recipe's are fixed; {remedy}")
+
+
 def _differences(there: AudioEncoderConfig, here: AudioEncoderConfig) -> list[str]:
-    """Settings in which two models differ; if the kind of stem differs, its fields are not listed."""
+    """Settings in which two models differ, without the whitening; of a part of another kind only the kind."""
     ours, theirs = flat(to_dict(here)), flat(to_dict(there))
-    names = [name for name in ours if ours[name] != theirs.get(name)]
-    if ours["stem.kind"] != theirs["stem.kind"]:
-        names = [name for name in names if name == "stem.kind" or not name.startswith("stem.")]
-    return [f"{name} is {ours[name]}, there {theirs.get(name)}" for name in names]
+    names = [name for name in ours | theirs if ours.get(name) != theirs.get(name) and name != "whitened"]
+    for part in ("frontend", "stem"):
+        if f"{part}.kind" in names:
+            names = [name for name in names if name == f"{part}.kind" or not name.startswith(f"{part}.")]
+    said = lambda values, name: values.get(name, "the default")
+    return [f"{name} is {said(ours, name)}, there {said(theirs, name)}" for name in names]
