@@ -20,12 +20,12 @@ WIDTH, DEPTH, HEADS, HIDDEN, COLUMNS = 24, 2, 3, 48, 30
 OWN = "model.teacher.encoder."
 
 
-def checkpoint() -> dict[str, Tensor]:
-    """Random tensors under the published names, in the published shapes."""
+def checkpoint(columns: int = COLUMNS) -> dict[str, Tensor]:
+    """Random tensors under the published names, in the published shapes, with positions of this many time patches."""
     draw = torch.Generator().manual_seed(0)
     rand = lambda *shape: 0.3 * torch.randn(*shape, generator=draw)
     shapes: dict[str, tuple[int, ...]] = {
-        "mask_embed": (1, 1, WIDTH), "pos_embed": (1, COLUMNS + 1, WIDTH),
+        "mask_embed": (1, 1, WIDTH), "pos_embed": (1, columns + 1, WIDTH),
         "patch_embed.patch_embed.weight": (WIDTH, 64 * 4), "patch_embed.patch_embed.bias": (WIDTH,),
     }  # fmt: skip
     for n in range(DEPTH):
@@ -44,7 +44,7 @@ def checkpoint() -> dict[str, Tensor]:
 
 
 def forward(p: dict[str, Tensor], mel_TM: Tensor) -> Tensor:
-    """Tokens (G, D) of one clip of 4 G frames, from the paper."""
+    """Tokens (G, D) of one clip of 4 G frames or up to 3 more, from the paper."""
     norm = lambda name, x: functional.layer_norm(x, (WIDTH,), p[f"{name}.weight"], p[f"{name}.bias"], 1e-6)
     linear = lambda name, x: x @ p[f"{name}.weight"].T + p[f"{name}.bias"]
     x = torch.stack([mel_TM[4 * g : 4 * g + 4].T.reshape(-1) for g in range(len(mel_TM) // 4)])  # bin by bin
@@ -60,8 +60,8 @@ def forward(p: dict[str, Tensor], mel_TM: Tensor) -> Tensor:
     return norm("norm_frame", x)
 
 
-def written(folder: Path, **changes: Tensor) -> Path:
-    held = {f"{OWN}{name}": tensor for name, tensor in checkpoint().items()} | changes
+def written(folder: Path, columns: int = COLUMNS, **changes: Tensor) -> Path:
+    held = {f"{OWN}{name}": tensor for name, tensor in checkpoint(columns).items()} | changes
     held["model.student.projector.0.weight"] = torch.ones(3, 3)
     torch.save({"state_dict": held, "hyper_parameters": {"arch": "base"}}, folder / "atst.ckpt")
     return folder / "atst.ckpt"
@@ -108,6 +108,25 @@ def test_waveforms_become_decibels_below_the_loudest(tmp_path: Path, model: Audi
     assert counts.tolist() == [80, 99] and (both[0, 80:] == 0).all()
     with pytest.raises(AaspError, match="its frames depend on more of the sound than their own windows"):
         again.stream()
+
+
+@torch.no_grad()
+def test_ten_seconds_are_one_window(tmp_path: Path) -> None:
+    """The published table has 250 positions; 160,000 samples have 1,001 frames, of which the last is left out."""
+    model = convert(written(tmp_path, 250), "atst", HEADS)
+    assert isinstance(model, AudioEncoder)
+    wave = 0.1 * torch.randn(1, 160_000, generator=torch.Generator().manual_seed(2)) * torch.linspace(0.1, 1, 160_000)
+    mel, frames = model.mel(wave)
+    assert frames.tolist() == [1_001] and model.config.window_patches == 250
+    found, expected = model(wave), forward(checkpoint(250), mel[0].float())
+    assert expected.shape == (250, WIDTH)
+    torch.testing.assert_close(found.tokens[0], expected, rtol=0, atol=1e-4)
+    torch.testing.assert_close(found.clip[0], expected.mean(0), rtol=0, atol=1e-4)
+    # Also beside a longer clip of the same number of patches, whose frames it doesn't see.
+    longer = torch.cat([functional.pad(wave, (0, 300)), 0.1 * torch.randn(1, 160_300)])
+    both = model(longer, torch.tensor([160_000, 160_300]))
+    torch.testing.assert_close(both.tokens[:1], found.tokens, rtol=0, atol=1e-4)
+    assert both.valid.all()
 
 
 def test_the_command_and_its_refusals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

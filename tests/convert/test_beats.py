@@ -148,6 +148,15 @@ def test_waveforms_are_read_as_kaldi_reads_them(model: AudioEncoder, tmp_path: P
 
 
 @torch.no_grad()
+def test_an_incomplete_last_patch_is_left_out_as_by_their_convolution(model: AudioEncoder) -> None:
+    wave = 0.1 * torch.randn(1, 160_000, generator=torch.Generator().manual_seed(3))  # ten seconds
+    mel, frames = model.mel(wave)
+    expected = forward(checkpoint(), mel[0].float())
+    assert frames.tolist() == [998] and len(expected) == 62 * 8
+    torch.testing.assert_close(model(wave).tokens[0], expected, rtol=0, atol=1e-4)
+
+
+@torch.no_grad()
 def test_padding_and_a_view_s_gaps(model: AudioEncoder) -> None:
     mel = torch.randn(2, 96, 128, generator=torch.Generator().manual_seed(1))
     short = mel[:1, :48]

@@ -88,6 +88,22 @@ def test_m2ds_images_are_transposed(form: Layout, tmp_path: Path) -> None:
     assert model.config.encoder.learned is None and model.config.window_patches == 6
 
 
+@torch.no_grad()
+@pytest.mark.parametrize(("samples", "columns"), [(160_000, 62), (157_000, 62), (24_000, 10)])
+def test_m2d_s_ten_seconds_are_one_window(samples: int, columns: int, tmp_path: Path) -> None:
+    """The model of 80 x 1001: 1,001 frames are 62 whole patches; of shorter clips the last patch is padded."""
+    model = converted("m2d", tmp_path, Layout((80, 1_001)))
+    assert model.config.window_patches == 62
+    wave = 0.1 * torch.randn(1, samples) * torch.linspace(0.1, 1, samples)
+    mel, frames = model.mel(wave)
+    form, found = Layout((80, 16 * columns)), model(wave)
+    image = torch.nn.functional.pad(mel.float(), (0, 0, 0, 16))[:, : 16 * columns]
+    assert frames.item() == samples // 160 + 1 and found.valid.shape[1] == columns
+    expected = forward(form, checkpoint(form), image.mT)[:, 1:].unflatten(1, (5, -1)).transpose(1, 2).flatten(2)
+    torch.testing.assert_close(found.timestamps, expected, rtol=0, atol=1e-4)
+    torch.testing.assert_close(found.clip, expected.mean(1), rtol=0, atol=1e-4)
+
+
 def test_m2d_s_front_end_is_slaney_s(tmp_path: Path) -> None:
     model = converted("m2d", tmp_path, M2D, norm_stats=torch.tensor([-6.5, 5.0]))
     wave = 0.2 * np.random.default_rng(0).standard_normal(160 * 60)

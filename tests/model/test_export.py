@@ -22,6 +22,7 @@ STEMS: dict[str, StemConfig] = {
     "local": AaPEConfig(patch=(8, 32), taps=8, states=4, encoder_width=16),
     "wide": AaPEConfig(states=4, encoder_width=16, taps=48),
     "conv": ConvConfig(),
+    "whole": ConvConfig(whole=3),
     "lowpass": LowpassConfig(),
     "polyphase": PolyphaseConfig(taps=48, trained=True),
     "s4d": S4DConfig(),
@@ -137,7 +138,9 @@ def test_any_length_is_exported(stem: str) -> None:
 
 
 @pytest.mark.skipif(torch.__version__.startswith("2.9."), reason="torch 2.9 can't export clips of several lengths")
-@pytest.mark.parametrize("stem", [pytest.param(stem, marks=[pytest.mark.slow] * (stem != "conv")) for stem in STEMS])
+@pytest.mark.parametrize(
+    "stem", [pytest.param(stem, marks=[pytest.mark.slow] * (stem not in ("conv", "whole"))) for stem in STEMS]
+)
 def test_clips_of_several_lengths_are_exported(stem: str) -> None:
     model = Ragged(build(stem).model)
     shapes = (ANY, {0: ANY[0]})

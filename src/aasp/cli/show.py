@@ -80,7 +80,8 @@ def run(argv: list[str]) -> int:
     with torch.inference_mode():
         mel, _ = front.build()(batch) if encoder is None else encoder.mel(batch)
     patch = (16, 16) if encoder is None else encoder.stem.patch
-    clip = Spectrogram(mel[0].float().numpy(), front.centres(), front.frame_rate, patch)
+    shown = mel[0] if encoder is None else mel[0, : encoder.stem.grid(mel.shape[1])[0] * patch[0]]
+    clip = Spectrogram(shown.float().numpy(), front.centres(), front.frame_rate, patch)
     found: Any = None
     text = None
     if encoder is not None and arguments.attention:

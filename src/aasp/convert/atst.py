@@ -65,6 +65,6 @@ def atst(given: Published, heads: int | None) -> Made:
     encoder = EncoderConfig(
         width, size.depth, size.heads, size.mlp_ratio, learned=(columns, 1), class_token=False
     )  # fmt: skip
-    front = RangedConfig(range_db=RANGE, logmel=FRONT)
+    front, stem = RangedConfig(range_db=RANGE, logmel=FRONT), ConvConfig(patch=(frames, MELS), whole=1)
     window = window_seconds(columns, frames, front)
-    return Made(AudioEncoderConfig(front, ConvConfig(patch=(frames, MELS)), encoder, window, pooling="mean"), tensors)
+    return Made(AudioEncoderConfig(front, stem, encoder, window, pooling="mean"), tensors)

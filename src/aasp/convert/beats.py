@@ -67,7 +67,7 @@ def beats(given: Published, heads: int | None) -> Made:
     size = sizes(given, NAMES, heads or given.settings.get("encoder_attention_heads"), width)
     kernel_CPR, bias = _patches(given, channels)
     front = LogMelConfig.kaldi(mean=MEAN, std=STD, floor=2.0**-23 / SCALE**2, povey=True)
-    stem = ConvConfig(patch=(kernel_CPR.shape[1], kernel_CPR.shape[2]), bottleneck=channels)
+    stem = ConvConfig(patch=(kernel_CPR.shape[1], kernel_CPR.shape[2]), bottleneck=channels, whole=1)
     positions_DCK, kernel, groups = _positions(given, width)
     tensors = {
         "stem.project.weight": kernel_CPR.flatten(1),

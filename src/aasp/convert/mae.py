@@ -43,6 +43,7 @@ def m2d(given: Published, heads: int | None) -> Made:
     """
     mean, deviation = given.take("norm_stats", 2).tolist() if "norm_stats" in given else (-7.1, 4.2)
     front = LogMelConfig.slaney80(mean=mean, std=deviation)
+    # Its authors pad an incomplete last patch of clips shorter than a window, and leave it out of those as long as one.
     return _vit(given, heads, front, "flat", time_first=False, spare=("decoder_", "mask_token", "target_"))
 
 
@@ -81,4 +82,5 @@ def _vit(
     tensors, learned = placed(tensors, table(positions[1:], subbands, time_first=time_first))
     encoder = EncoderConfig(size.width, size.depth, size.heads, size.mlp_ratio, learned=learned)
     window = window_seconds(columns, frames, front)
-    return Made(AudioEncoderConfig(front, ConvConfig(patch=(frames, bins)), encoder, window, pooling), tensors)
+    stem = ConvConfig(patch=(frames, bins), whole=None if time_first else columns)
+    return Made(AudioEncoderConfig(front, stem, encoder, window, pooling), tensors)

@@ -48,7 +48,7 @@ def attention_maps(encoder: AudioEncoder, mel_TM: Tensor) -> Tensor:
     mel_BTM = encoder.stem.as_mel(mel_TM[None])
     columns, subbands = encoder.stem.grid(mel_BTM.shape[1])
     patch = encoder.stem.stride[0]
-    window = encoder.config.window_patches
+    mel_BTM, window = mel_BTM[:, : columns * patch], encoder.config.window_patches
     total = torch.zeros(len(blocks), encoder.config.encoder.heads, columns, subbands)
     reads = torch.zeros(columns, 1)
     for first in window_starts(columns, window):

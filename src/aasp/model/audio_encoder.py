@@ -204,7 +204,7 @@ class AudioEncoder(Embedder):
             cls=cls,
             layers=outputs[:-1] if layers else [],
         )
-        return found.without(spare, subbands) if spare else found
+        return found.of_first(frames - spare * self.stem.stride[0], self.stem) if spare else found
 
     def over_time(self, wave_BS: Tensor, lengths_B: Tensor | None = None, *, hop: float | None = None) -> OverTime:
         """Vectors over time, optionally at a finer hop than a patch.

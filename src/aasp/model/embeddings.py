@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from aasp.model.pooling import Pooling
 from aasp.model.readout import Key
 from aasp.model.whitening import Whitening
+from aasp.stems import Stem
 from aasp.weights import model_hash
 
 if TYPE_CHECKING:
@@ -45,11 +46,12 @@ class Embeddings:
     cls: Tensor
     layers: list[tuple[Tensor, Tensor]]
 
-    def without(self, columns: int, subbands: int) -> Embeddings:
-        """The same without the last `columns` time patches, which are beyond every clip's end."""
-        left = self.valid.shape[1] - columns
+    def of_first(self, frames: int, stem: Stem) -> Embeddings:
+        """The same of the first `frames` frames; the others are beyond every clip's end."""
+        columns, subbands = self.valid.shape[1], stem.subbands
+        left = stem.time_patches(torch.full((), frames, device=self.valid.device))
         first = lambda many, of: (torch.arange(many, device=self.valid.device) < of).nonzero()[:, 0]
-        kept, patches = first(left + columns, left), first((left + columns) * subbands, left * subbands)
+        kept, patches = first(columns, left), first(columns * subbands, left * subbands)
         cut = lambda tokens: tokens[:, patches]
         layers = [(cut(tokens), cls) for tokens, cls in self.layers]
         over_time = dict(timestamps=self.timestamps[:, kept], seconds=self.seconds[kept], valid=self.valid[:, kept])

@@ -114,12 +114,12 @@ class EncoderStream:
         found = self._windows(frames)
         self._ended = True
         assert self._mel is not None
-        half = self._patches // 2
-        if self._windows_read == len(window_starts(ceil(frames / self._patch), self._patches)):
+        half, columns = self._patches // 2, self._encoder.stem.grid(frames)[0]
+        if self._windows_read == len(window_starts(columns, self._patches)):
             assert self._half is not None
             found.append(self._half)
         else:
-            vectors = self._read(self._mel)
+            vectors = self._read(self._mel[:, : (columns - self._windows_read * half) * self._patch])
             found += [vectors] if self._half is None else [(self._half + vectors[:, :half]) / 2, vectors[:, half:]]
         return self._out(found)
 

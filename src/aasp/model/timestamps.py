@@ -89,9 +89,10 @@ def interleaved(parts: Sequence[Tensor], steps: int) -> Tensor:
 
 def seconds(encoder: AudioEncoder, by: Sequence[int], frames: int, device: torch.device) -> Tensor:
     """Centre of each step in seconds for a clip of `frames` frames, shape (G,)."""
-    patch, rate = encoder.stem.stride[0], encoder.config.frontend.frame_rate
-    step = patch // len(by)
-    return (torch.arange(-(-frames // step), device=device) * step + patch / 2) / rate
+    stem, rate = encoder.stem, encoder.config.frontend.frame_rate
+    patch, step = stem.stride[0], stem.stride[0] // len(by)
+    ends = [(stem.grid(frames - shift)[0] - 1) * patch + shift for shift in by if shift < frames]
+    return (torch.arange(max(ends) // step + 1, device=device) * step + patch / 2) / rate
 
 
 def over_time(

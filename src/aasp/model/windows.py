@@ -74,7 +74,7 @@ def encode_windows(
     windows_B = list(map(len, starts_B))
     spans = [(clip, first) for clip, starts in enumerate(starts_B) for first in starts]
     slots = max(columns, max(first for _, first in spans) + window)  # a batch may be padded beyond its longest clip
-    mel_BTM = functional.pad(mel_BTM, (0, 0, 0, slots * patch - mel_BTM.shape[1]))
+    mel_BTM = functional.pad(mel_BTM, (0, 0, 0, slots * patch - mel_BTM.shape[1]))  # cuts off if negative
 
     there = lambda values: torch.tensor(values).to(device, non_blocking=True)  # does not wait for the device
     sums: list[Tensor] = []
@@ -145,7 +145,7 @@ def encode_halves(model: AudioEncoder, mel_BTM: Tensor, frames_B: Tensor | None,
 
     columns_B = torch.full((clips,), columns, device=device)
     if frames_B is not None:
-        columns_B = (frames_B.to(device) + patch - 1) // patch
+        columns_B = stem.time_patches(frames_B.to(device))
     windows_B = ((columns_B + half - 1) // half).clamp_min(2) - 1
     column_Wp = windows[:, None] * half + torch.arange(window, device=device)
     seen_BWp = (column_Wp < columns_B[:, None, None]) & (windows < windows_B[:, None])[..., None]

@@ -60,11 +60,16 @@ def to_logmel(model: AudioEncoder, batch: Mapping[str, Tensor], gain_db: float |
 
 
 def as_clips(model: AudioEncoder, mel_BTM: Tensor, frames_B: Tensor) -> Clips:
-    """Log-mels, zero beyond each clip's end, as a batch; `frames_B`, the valid frames of each, is on the host."""
+    """Log-mels, zero beyond each clip's end, as a batch; `frames_B`, the valid frames of each, is on the host.
+
+    Frames of a last patch that the stem leaves out are left out.
+    """
+    columns_B, patch = model.stem.time_patches(frames_B), model.stem.patch[0]
+    mel_BTM, frames_B = mel_BTM[:, : model.stem.grid(mel_BTM.shape[1])[0] * patch], frames_B.minimum(columns_B * patch)
     frames = mel_BTM.shape[1]
     full = bool((frames_B == frames).all())  # lengths are on the host: no synchronisation
     valid_BN = None if full else model.stem.valid_patches(frames_B, frames).to(mel_BTM.device)
-    return Clips(mel_BTM, model.stem.grid(frames), -(-frames_B // model.stem.patch[0]), valid_BN, frames_B)
+    return Clips(mel_BTM, model.stem.grid(frames), columns_B, valid_BN, frames_B)
 
 
 def encode_all(model: AudioEncoder, clips: Clips, layers: bool = False) -> EncoderOutput:

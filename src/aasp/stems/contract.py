@@ -26,11 +26,17 @@ class StemConfig(ABC):
 
     Attributes:
         patch: (frames P, mel bins R) of one patch: the stride.
+        whole: from this number of whole time patches on, an incomplete last one is left out; None to pad it always.
     """
 
     carried: ClassVar[tuple[str, ...]] = ("patch",)
     """Fields that keep their values when `--set` replaces another stem by this one: both have the same tokens."""
     patch: tuple[int, int]
+    whole: int | None = None
+
+    def time_patches(self, frames: int) -> int:
+        """Time patches of a clip of `frames` frames."""
+        return time_patches(frames, self.patch[0], self.whole)
 
     @abstractmethod
     def build(self, width: int, mels: int) -> Stem:
@@ -49,9 +55,14 @@ class Stem(nn.Module, ABC):
         mels: mel bins M, a multiple of the patch height.
         patch: (frames P, mel bins R) of one patch; patches do not overlap.
 
+    Attributes:
+        whole: as in `StemConfig`.
+
     Raises:
         AaspError: the mel bins are not a multiple of the patch height, or the patch is empty.
     """
+
+    whole: int | None = None
 
     def __init__(self, width: int, mels: int, patch: tuple[int, int]) -> None:
         super().__init__()
@@ -75,14 +86,25 @@ class Stem(nn.Module, ABC):
         return self.patch[0]
 
     def grid(self, frames: int) -> tuple[int, int]:
-        """Time patches and subbands (G, F) of a log-mel of `frames` frames; a partial last patch counts."""
-        return (frames + self.patch[0] - 1) // self.patch[0], self.subbands
+        """Time patches and subbands (G, F) of a log-mel of `frames` frames; a partial last patch counts (see `whole`).
+
+        In a graph for any length it always counts, and `valid_patches` leaves it out.
+        """
+        return time_patches(frames, self.patch[0], self.whole), self.subbands
+
+    def time_patches(self, frames_B: Tensor) -> Tensor:
+        """Time patches of clips of `frames_B` valid frames, both of shape (B,)."""
+        columns_B = (frames_B + self.patch[0] - 1) // self.patch[0]
+        if self.whole is None:
+            return columns_B
+        whole_B = frames_B // self.patch[0]
+        return torch.where(whole_B >= self.whole, whole_B, columns_B)
 
     def valid_patches(self, frames_B: Tensor, frames: int) -> Tensor:
-        """Patches with at least one valid frame, boolean, shape (B, N)."""
+        """Patches of each clip's own grid, boolean, shape (B, N)."""
         columns, subbands = self.grid(frames)
         column_N = torch.arange(columns * subbands, device=frames_B.device) // subbands
-        return column_N * self.patch[0] < frames_B[:, None]
+        return column_N < self.time_patches(frames_B)[:, None]
 
     def diagnostics(self, mel_BTM: Tensor) -> dict[str, Tensor]:
         """Metrics of this stem for the training log, measured on a batch: 0-d tensors by name."""
@@ -135,7 +157,7 @@ class Stem(nn.Module, ABC):
         return mel_BTM.to(weight.dtype)
 
     def cut(self, mel_BTM: Tensor) -> Tensor:
-        """Cut a log-mel into patches, shape (B, G, F, P, R); a partial last patch is padded with zeros.
+        """Cut a log-mel into patches, shape (B, G, F, P, R); a partial last patch is padded with zeros (see `whole`).
 
         Raises:
             AaspError: as in `as_mel`.
@@ -143,7 +165,7 @@ class Stem(nn.Module, ABC):
         frames, _ = self.patch
         mel_BTM = self.as_mel(mel_BTM)
         columns, subbands = self.grid(mel_BTM.shape[1])
-        mel_BTM = functional.pad(mel_BTM, (0, 0, 0, columns * frames - mel_BTM.shape[1]))
+        mel_BTM = functional.pad(mel_BTM, (0, 0, 0, columns * frames - mel_BTM.shape[1]))  # cuts off if negative
         return mel_BTM.unflatten(2, (subbands, -1)).unflatten(1, (columns, frames)).transpose(2, 3)
 
     @abstractmethod
@@ -176,6 +198,14 @@ class Stem(nn.Module, ABC):
             text = f"sees {self.receptive_field} frames of patches of {self.patch[0]}, so that masked ones would leak"
             raise AaspError(f"stem: {type(self).__name__} {text}; define its `views`, or derive it from WindowedStem")
         return gather_patches(self(mel_BTM, valid_BN), visible_BVn)
+
+
+def time_patches(frames: int, patch: int, whole: int | None) -> int:
+    """Time patches of `frames` frames, `patch` frames each; `whole` as in `StemConfig`, without effect in a graph for
+    any length."""
+    if whole is not None and is_known(frames) and frames // patch >= whole:
+        return frames // patch
+    return (frames + patch - 1) // patch
 
 
 def gather_patches(tokens_BND: Tensor, index_BVn: Tensor) -> Tensor:

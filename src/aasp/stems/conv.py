@@ -25,16 +25,20 @@ class ConvConfig(StemConfig):
         taps: frames K of the kernel; kernels longer than P overlap, like AST's, and can learn a low-pass before
             subsampling.
         bottleneck: channels of the convolution, which are then normalised and projected to the width, as in BEATs.
+        whole: from this number of whole time patches on, an incomplete last one is left out, as convolutions do (1: of
+            every clip that has a whole one); padded with zeros if omitted.
     """
 
     kind: Literal["conv"] = "conv"
     patch: tuple[int, int] = (16, 16)
     taps: int | None = None
     bottleneck: int | None = field(default=None, metadata=ADDED_LATER)
+    whole: int | None = field(default=None, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         check_taps(self.patch, self.reach)
         check_range(self, "stem", "bottleneck")
+        check_range(self, "stem", "whole", least=1)
 
     def build(self, width: int, mels: int) -> ConvStem:
         return ConvStem(width, mels, self)
@@ -69,7 +73,7 @@ class ConvStem(WindowedStem):
     def __init__(self, width: int, mels: int = 128, config: ConvConfig | None = None) -> None:
         config = config or ConvConfig()
         super().__init__(width, mels, config.patch, config.reach)
-        self.config = config
+        self.config, self.whole = config, config.whole
         self.project = PatchProjection((self.taps, self.patch[1]), config.bottleneck or width)
         self.widen = nn.Sequential()
         if config.bottleneck is not None:

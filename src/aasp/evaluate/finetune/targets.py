@@ -44,10 +44,10 @@ class Targets:
     """
 
     def __init__(self, config: AudioClassifierConfig, events: Sequence[Sequence[Event]]) -> None:
-        front, patch = config.encoder.frontend, config.encoder.stem.patch[0]
+        front, stem = config.encoder.frontend, config.encoder.stem
         frames = front.frames(round(config.clip_seconds * front.rate))
         self._classes, self._events = config.classes, events
-        self._edges = np.arange(-(-frames // patch) + 1) * patch / front.frame_rate
+        self._edges = np.arange(stem.time_patches(frames) + 1) * stem.patch[0] / front.frame_rate
 
     def __call__(self, row: int, start: float) -> np.ndarray:
         """Labels (G, K) of a crop that starts at `start` seconds, of the clip at index `row` of the train part."""
