@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -41,6 +43,29 @@ def test_options_of_a_training_beside_the_tensors_are_no_code(tmp_path: Path) ->
     taken = given.take("weight", 2)
     assert torch.equal(taken, torch.ones(2)) and taken.dtype == torch.float32
     given.end()
+
+
+@pytest.mark.parametrize("core", ["core", "_core"])
+def test_numbers_of_numpy_s_are_no_code(core: str, tmp_path: Path) -> None:
+    """Fairseq's `extra_state` of a fine-tuned EAT; earlier versions of NumPy wrote another name."""
+    extra = {"best": np.float64(0.486), "loss": np.float32(0.1), "num_updates": np.int64(7)}
+    torch.save({"model": {"weight": torch.ones(2)}, "extra_state": extra}, tmp_path / "new.pt")
+    with zipfile.ZipFile(tmp_path / "new.pt") as new, zipfile.ZipFile(tmp_path / "tuned.pt", "w") as tuned:
+        for name in new.namelist():
+            held = new.read(name)
+            if name.endswith("data.pkl"):
+                assert b"numpy._core.multiarray" in held
+                held = held.replace(b"numpy._core.multiarray", f"numpy.{core}.multiarray".encode())
+            tuned.writestr(name, held)
+    assert torch.equal(read_published(tmp_path / "tuned.pt").take("weight", 2), torch.ones(2))
+
+
+@pytest.mark.parametrize("value", [np.array([1.0]), np.datetime64("2026-11-30"), np.ones])
+def test_everything_else_of_numpy_s_is_refused(value: object, tmp_path: Path) -> None:
+    torch.save({"model": {"weight": torch.ones(2)}, "extra_state": {"best": value}}, tmp_path / "tuned.pt")
+    with pytest.raises(AaspError, match=r"tuned.pt: (holds code besides tensors|no checkpoint)") as refused:
+        read_published(tmp_path / "tuned.pt")
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

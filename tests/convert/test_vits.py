@@ -119,6 +119,24 @@ def test_m2d_s_front_end_is_slaney_s(tmp_path: Path) -> None:
 
 
 @torch.no_grad()
+def test_sslam_s_window_is_what_it_was_trained_on(tmp_path: Path) -> None:
+    """Its table has positions of 768 time patches, 122.88 s."""
+    model = converted("sslam", tmp_path, replace(EAT, image=(768 * 16, 128)))
+    assert model.config.encoder.learned is None
+    assert model.config.window_seconds == 10.24 and model.config.window_patches == 64
+
+
+@pytest.mark.parametrize("more", ["", "-240413_AS-FT_enc"])
+def test_m2d_at_32_khz_is_refused_by_its_folder(more: str, tmp_path: Path) -> None:
+    folder = tmp_path / f"m2d_vit_base-80x1001p16x16p32k{more}"
+    folder.mkdir()
+    with pytest.raises(AaspError, match=r"p32k.* is the name of a model at 32 kHz") as error:
+        converted("m2d", folder, M2D)
+    assert "\n" not in str(error.value)
+    converted("m2d", tmp_path, M2D)
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_positions_that_were_trained_are_kept_in_a_table(layout: str, tmp_path: Path) -> None:
     form = LAYOUTS[layout]

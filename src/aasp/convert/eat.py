@@ -16,6 +16,8 @@ from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.stems.conv import ConvConfig
 
+TRAINED_SECONDS = 10.24
+"""Length of the clips that EAT and SSLAM were trained on; SSLAM's positions cover 122.88 s."""
 MODALITY = "modality_encoders.IMAGE."
 NAMES = Names(
     class_token=f"{MODALITY}extra_tokens",
@@ -57,5 +59,6 @@ def eat(given: Published, heads: int | None) -> Made:
     tensors, learned = placed(tensors | head, table(positions, subbands, time_first=True))
     head = {name: tensors.pop(name) for name in head}
     encoder = EncoderConfig(size.width, size.depth, size.heads, size.mlp_ratio, norm="post", learned=learned)
-    config = AudioEncoderConfig(front, stem, encoder, window_seconds(columns, frames, front), pooling="cls")
+    window = min(window_seconds(columns, frames, front), TRAINED_SECONDS)
+    config = AudioEncoderConfig(front, stem, encoder, window, pooling="cls")
     return Made(config, tensors, head, classifier_of(given, head, config))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from aasp.convert.made import Made
 from aasp.convert.published import Published
 from aasp.convert.transformer import Names, blocks, columns_of, patch_convolution, placed, sizes, table, window_seconds
+from aasp.errors import AaspError
 from aasp.features.logmel import LogMelConfig
 from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
@@ -39,8 +40,13 @@ def m2d(given: Published, heads: int | None) -> Made:
         heads: number of attention heads, if not one per 64 channels.
 
     Raises:
-        AaspError: it has another layout.
+        AaspError: it has another layout, or its folder is named as those of the model at 32 kHz, which has the same
+            shapes.
     """
+    folder = given.file.resolve().parent.name  # m2d_vit_base-80x1001p16x16p32k-…: the rate is in no tensor
+    if any(part.endswith("p32k") for part in folder.split("-")):
+        text = f"{folder} is the name of a model at 32 kHz, and only those at 16 kHz are converted"
+        raise AaspError(f"{given.file}: {text}; take one of these, or rename the folder if it is one")
     mean, deviation = given.take("norm_stats", 2).tolist() if "norm_stats" in given else (-7.1, 4.2)
     front = LogMelConfig.slaney80(mean=mean, std=deviation)
     # Its authors pad an incomplete last patch of clips shorter than a window, and leave it out of those as long as one.

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,6 +23,13 @@ from aasp.weights import read_tensors
 
 NESTED = ("model", "state_dict", "model_state_dict")
 """Keys under which training scripts store the tensors, beside an optimizer's state and settings."""
+_SCALAR = np.float64(0).__reduce__()[0]
+PLAIN: tuple[Any, ...] = (
+    Namespace, np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType, np.dtypes.Int64DType,
+    *((_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),  # before and after NumPy 2
+)  # fmt: skip
+"""What may be built besides tensors: a training's options, and numbers of NumPy's, such as its best score. They hold
+plain values and run nothing."""
 
 
 class Published:
@@ -135,8 +143,7 @@ def _safetensors(file: Path) -> Mapping[Any, Any]:
 def _pytorch(file: Path) -> Mapping[Any, Any]:
     _check_packed(file)
     try:
-        # A Namespace with the options of a training holds plain values and runs nothing.
-        with torch.serialization.safe_globals([Namespace]):
+        with torch.serialization.safe_globals(list(PLAIN)):
             values = torch.load(file, map_location="cpu", weights_only=True)
     except OSError:
         raise

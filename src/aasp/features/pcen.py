@@ -7,7 +7,7 @@ Legend: B clips, T frames, M bins; E the mel energies, `M_t` their smoothed leve
 Source: Wang, Getreuer, Hughes, Lyon & Saurous 2017, "Trainable frontend for robust and far-field keyword spotting",
 equations 1 and 2, with their initial values and, as there, alpha, delta and r trained as logarithms. M_0 = E_0 and a
 trained s per bin are from LEAF (Zeghidour et al. 2021). The bounded sigmoid for s, and the exact smoother in log2 T
-steps (Hillis & Steele 1986), are ours.
+steps (Hillis & Steele 1986), are ours. LEAF's code limits alpha to 1 and 1 / r to at least 1; ours are only positive.
 """
 
 from __future__ import annotations
