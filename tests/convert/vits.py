@@ -17,7 +17,10 @@ WIDTH, DEPTH, HEADS, HIDDEN = 24, 2, 3, 48
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a layout keeps its tensors, and which way its images (height, width) lie."""
+    """Where a layout keeps its tensors, and which way its images (height, width) lie.
+
+    `turned`: positions are those of the transposed grid, in its own order, as Audio-MAE's code computes them.
+    """
 
     image: tuple[int, int]
     kernel: tuple[int, int] = (16, 16)
@@ -27,6 +30,7 @@ class Layout:
     patch: str = "patch_embed.proj"
     norm: str = "norm"
     spare: tuple[str, ...] = ()
+    turned: bool = False
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -39,7 +43,9 @@ EAT = Layout(
     patch=f"{OWN}local_encoder.proj", norm=f"{OWN}context_encoder.norm",
     spare=(f"{OWN}decoder.blocks.0.0.weight", f"{OWN}decoder.proj.weight"),
 )  # fmt: skip
-AUDIO_MAE = Layout((96, 128), spare=("mask_token", "decoder_embed.weight", "decoder_blocks.0.norm1.weight"))
+AUDIO_MAE = Layout(
+    (96, 128), spare=("mask_token", "decoder_embed.weight", "decoder_blocks.0.norm1.weight"), turned=True
+)  # fmt: skip
 M2D = Layout((80, 96), spare=("mask_token", "decoder_embed.weight"))
 M2D_FINE = Layout((80, 24), kernel=(16, 4))
 
@@ -58,7 +64,7 @@ def sines(grid: tuple[int, int]) -> Tensor:
 def checkpoint(layout: Layout, seed: int = 0) -> dict[str, Tensor]:
     draw = torch.Generator().manual_seed(seed)
     rand = lambda *shape: 0.3 * torch.randn(*shape, generator=draw)
-    patches = sines(layout.grid)
+    patches = sines(layout.grid[::-1] if layout.turned else layout.grid)
     with_class = [] if layout.post else [torch.zeros(1, WIDTH)]
     held = {
         layout.first: rand(1, 1, WIDTH),

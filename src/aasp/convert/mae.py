@@ -2,7 +2,8 @@
 
 Legend: D width, G x F grid of patches, N = G * F.
 Source: Huang et al. 2022 (Audio-MAE), Niizumi et al. 2023 (M2D), and their code: ViT with fixed positions and a class
-token; Audio-MAE's images are (frames, mel bins), M2D's (mel bins, frames).
+token; Audio-MAE's images are (frames, mel bins), M2D's (mel bins, frames). Audio-MAE's positions are those of the
+transposed grid, in its own order, which equal ours in no order of channels: they stay a table.
 """
 
 from __future__ import annotations
