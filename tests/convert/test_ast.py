@@ -147,7 +147,7 @@ def test_a_converted_model_is_saved_loaded_and_read_in_windows(ours: AudioClassi
         ({"classifier.dense.bias": torch.full((3,), torch.nan)}, "classifier.dense.bias holds no finite numbers"),
         (
             {f"{OWN}embeddings.position_embeddings": torch.zeros(1, 100, 24)},
-            "98 patches, not two or more columns of 12",
+            "98 patches, not two or more columns of 12; give its time_stride and frequency_stride in a config.json",
         ),
     ],
 )
@@ -159,6 +159,21 @@ def test_another_layout_is_refused_by_the_name_of_a_tensor(
     with pytest.raises(AaspError, match=message) as refused:
         convert(tmp_path / "changed.pt", "ast", heads=3)
     assert "\n" not in str(refused.value) and "changed.pt" in str(refused.value)
+
+
+@pytest.mark.parametrize(("stride", "rows", "columns"), [(10, 12, 101), (12, 10, 85), (14, 9, 73), (16, 8, 64)])
+def test_strides_of_the_authors_audioset_models_follow_from_their_positions(
+    stride: int, rows: int, columns: int, folder: Path, tmp_path: Path
+) -> None:
+    positions = torch.randn(1, 2 + rows * columns, 24)
+    held = load_file(folder / "model.safetensors") | {f"{OWN}embeddings.position_embeddings": positions}
+    torch.save(held, tmp_path / "audioset.pth")
+    model = convert(tmp_path / "audioset.pth", "ast", heads=3)
+    assert isinstance(model, AudioClassifier)
+    config = model.config.encoder
+    assert config.stem.patch == (stride, stride) and config.encoder.learned == (columns, rows)
+    table = positions[0, 2:].unflatten(0, (rows, columns)).transpose(0, 1)
+    assert torch.equal(model.encoder.encoder.positions, table)
 
 
 @pytest.mark.parametrize(

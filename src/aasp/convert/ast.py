@@ -28,6 +28,9 @@ HUB = Names(
 )  # fmt: skip
 OWN = "audio_spectrogram_transformer."
 """Prefix of the encoder's names in a classifier from the hub."""
+STRIDES, KERNEL, FRAMES = (10, 12, 14, 16), 16, 1_024
+"""Strides of the authors' AudioSet models, in both directions, the size of their kernels and the frames of their
+input."""
 AUDIOSET = (-4.2677393, 4.5689974)
 """Mean and deviation of the log-mel; AST divides by twice the deviation."""
 
@@ -51,7 +54,9 @@ def ast(given: Published, heads: int | None) -> Made:
         norm, linear = "classifier.layernorm", "classifier.dense"
     size = sizes(given, names, heads)
     mels = _whole(given, "num_mel_bins", 128)
-    stride = (_whole(given, "time_stride", 10), _whole(given, "frequency_stride", 10))
+    count = given.shape(names.positions, 3)[1]
+    usual = _stride(count - 2, mels)
+    stride = (_whole(given, "time_stride", usual), _whole(given, "frequency_stride", usual))
     kernel_DKR, bias = patch_convolution(given, names, size.width, time_first=False)
     frames, bins = kernel_DKR.shape[1:]
     before = frames - stride[0]
@@ -62,8 +67,8 @@ def ast(given: Published, heads: int | None) -> Made:
     # prepended.
     stem = ASTConfig(patch=stride, kernel=(frames + before, bins))
     subbands = (mels - bins) // stride[1] + 1
-    count = given.shape(names.positions, 3)[1]
-    columns = columns_of(given, names.positions, count - 2, subbands)
+    remedy = "give its time_stride and frequency_stride in a config.json beside it, or name another layout with --as"
+    columns = columns_of(given, names.positions, count - 2, subbands, remedy)
     positions = given.take(names.positions, 1, count, size.width)[0]
     tensors = {
         "stem.project.weight": functional.pad(kernel_DKR, (0, 0, before, 0)).flatten(1),
@@ -91,6 +96,12 @@ def _statistics(given: Published) -> dict[str, float]:
         text = f"preprocessor_config.json beside it has mean={found[0]!r}, std={found[1]!r}"
         raise AaspError(f"{given.file}: {text}; give numbers")
     return {"mean": float(found[0]), "std": 2.0 * found[1]}
+
+
+def _stride(patches: int, mels: int) -> int:
+    """The stride with which an AudioSet model of the authors' has so many patches; 10 for other numbers."""
+    count = lambda size, stride: (size - KERNEL) // stride + 1
+    return next((one for one in STRIDES if count(mels, one) * count(FRAMES, one) == patches), STRIDES[0])
 
 
 def _whole(given: Published, name: str, default: int) -> int:

@@ -116,15 +116,17 @@ def table(tokens: Tensor, subbands: int, *, time_first: bool) -> Tensor:
     return tokens.unflatten(0, (subbands, -1)).transpose(0, 1)
 
 
-def columns_of(given: Published, name: str, patches: int, subbands: int) -> int:
+def columns_of(
+    given: Published, name: str, patches: int, subbands: int, remedy: str = "name another layout with --as"
+) -> int:
     """G for the given number of patches.
 
     Raises:
-        AaspError: they do not form whole columns, or only one.
+        AaspError: they do not form whole columns, or only one; the message ends with `remedy`.
     """
     if subbands < 1 or patches < 2 * subbands or patches % subbands:
         text = f"{name} has {patches} patches, not two or more columns of {subbands}"
-        raise AaspError(f"{given.file}: {text}; name another layout with --as")
+        raise AaspError(f"{given.file}: {text}; {remedy}")
     return patches // subbands
 
 
