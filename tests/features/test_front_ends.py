@@ -12,6 +12,7 @@ from scipy.signal import lfilter
 from aasp.config import from_dict, to_dict, with_fields
 from aasp.errors import AaspError
 from aasp.features import FRONTENDS, FrontEndConfig
+from aasp.features.filters import bounded, folded
 from aasp.features.logmel import LogMelConfig, mel_filterbank
 from aasp.features.pcen import PCEN, PCENConfig, smoothed
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig, load
@@ -231,10 +232,64 @@ def test_leaf_has_the_published_number_of_parameters_and_reports_its_centres() -
     assert sum(p.numel() for p in front.parameters()) == 448
     np.testing.assert_allclose(front.centres().numpy(), front.config.centres(), rtol=1e-6)
     with torch.no_grad():
-        front.eta[0] = 4.0  # beyond half the rate
-    assert float(front.centres()[0]) == pytest.approx(8_000)
+        front.eta[0] = 2 * np.pi - 2.0  # beyond half the rate
+    assert float(front.centres()[0]) == pytest.approx(8_000 * 2 / np.pi)
     with pytest.raises(AaspError, match="stride 3 doesn't divide the hop of 160 samples"):
         replace(front.config, stride=3)
+
+
+@pytest.mark.parametrize("name", ["leaf", "sblu"])
+def test_every_filter_learns(name: str) -> None:
+    """Filters start at their bounds (sigma of 33 of LEAF's, alpha of the SBLU's lowest), and the first steps lead
+    beyond them."""
+    torch.manual_seed(0)
+    front = replace(FRONTENDS.find(name)(), stride=8).build()
+    names, learned = zip(*front.named_parameters(), strict=True)
+    start = [one.detach().clone() for one in learned]
+    steps = torch.optim.Adam(learned, lr=0.05)
+    ever = [torch.zeros_like(one, dtype=torch.bool) for one in learned]
+    for step in range(16):
+        frames, _ = front(noise(2, 3_200))
+        steps.zero_grad()
+        (frames * torch.randn(frames.shape[-1], generator=torch.Generator().manual_seed(step))).mean().backward()
+        steps.step()
+        if step < 4:
+            continue
+        ever = [seen | (one.grad != 0) for seen, one in zip(ever, learned, strict=True)]
+    for which, seen, one, first in zip(names, ever, learned, start, strict=True):
+        assert seen.all(), f"{(~seen).sum()} of {which} have no gradient any more"
+        assert (one != first).all() and one.isfinite().all()
+    if name == "leaf":
+        least, most = front.config.deviation_range
+        sigma = front.config.deviations()
+        assert sigma.min() >= least and sigma.max() <= most and (sigma == most).sum() == 33
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["leaf", "sblu"])
+def test_frequencies_are_folded(name: str) -> None:
+    front, wave = config(name).build().double(), noise(1, 3_200).double()
+    expected, own = front(wave)[0], front.eta if name == "leaf" else front.beta
+    assert torch.equal(folded(own), own)
+    for beyond in (-own, own + 2 * np.pi, 2 * np.pi - own):
+        other = config(name).build().double()
+        (other.eta if name == "leaf" else other.beta).copy_(beyond)
+        torch.testing.assert_close(other(wave)[0], expected, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(other.centres(), front.centres(), rtol=1e-9)
+
+
+def test_bounded_values_find_their_way_back() -> None:
+    x = torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0, -2.0, -1.0, 0.0, 1.0, 2.0], dtype=torch.float64, requires_grad=True)
+    slope = torch.tensor([1.0] * 5 + [-1.0] * 5, dtype=torch.float64)
+    for of in (bounded, torch.compile(bounded, backend="aot_eager", fullgraph=True)):
+        x.grad = None
+        found = of(x, -1.0, 1.0)
+        assert torch.equal(found, x.clamp(-1, 1))
+        (found * slope).sum().backward()
+        # Descent of a positive slope leads down: out of the lower bound, and back from beyond the upper one.
+        assert x.grad.tolist() == [0.0, 1.0, 1.0, 1.0, 1.0, -1.0, -1.0, -1.0, -1.0, 0.0]
+    x = torch.linspace(-0.9, 0.9, 7, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: bounded(x, -1.0, 1.0).square(), x)
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,16 @@
 
 Legend: B clips, S samples, T frames, M filters, L taps of a filter.
 Source: Zeghidour et al. 2021 (see `leaf`). Ours: frames for whole windows only, without padding; filters are
-initialised from the formula of the mel triangles, not at the nearest bin of a Fourier transform.
+initialised from the formula of the mel triangles, not at the nearest bin of a Fourier transform; parameters beyond
+their bounds still learn.
 """
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +24,7 @@ from aasp.config import check_range
 from aasp.errors import AaspError
 from aasp.features.contract import FASTEST, LONGEST_TRANSFORM, MOST_BINS, FrontEndConfig
 from aasp.features.energies import WholeWindows
-from aasp.tracing import is_known
+from aasp.tracing import is_exported, is_known
 
 
 @dataclass(frozen=True)
@@ -134,3 +137,45 @@ class Filters(WholeWindows):
         energy = real.square() + imag.square()  # (B, M, outputs)
         pooled = functional.conv1d(energy, self.lowpass(dtype)[:, None], stride=c.hop // c.stride, groups=c.filters)
         return pooled.mT.contiguous()
+
+
+def folded(frequency: Tensor) -> Tensor:
+    """Frequencies in radians per sample, folded into 0 to pi.
+
+    A filter of a real signal at eta has the energies of those at -eta and at eta + 2 pi. So nothing is clamped: at 0
+    and pi themselves the gradient is zero, and a filter would stay there for ever.
+    """
+    beyond = (frequency < 0) | (frequency > math.pi)
+    return torch.where(beyond, math.pi - (frequency.remainder(2 * math.pi) - math.pi).abs(), frequency)
+
+
+def bounded(x: Tensor, least: float, most: float) -> Tensor:
+    """Values within bounds; one that lies outside is returned as the bound, and still learns its way back.
+
+    The gradient of a plain clamp is zero outside, so that a value which a step moved there would stay for ever. Here
+    only gradients whose descent leads further out are zero, as in projected gradient descent.
+
+    Args:
+        x: the values.
+        least, most: the bounds.
+    """
+    if is_exported() or not (torch.is_grad_enabled() and x.requires_grad):
+        return x.clamp(least, most)
+    return _Bounded.apply(x, least, most)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _Bounded(torch.autograd.Function):
+    @staticmethod
+    def forward(x: Tensor, least: float, most: float) -> Tensor:
+        return x.clamp(least, most)
+
+    @staticmethod
+    def setup_context(context: Any, inputs: tuple[Tensor, float, float], output: Tensor) -> None:
+        x, *context.bounds = inputs
+        context.save_for_backward(x)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        (x,), (least, most) = context.saved_tensors, context.bounds
+        outward = ((x < least) & (gradient > 0)) | ((x > most) & (gradient < 0))
+        return gradient.masked_fill(outward, 0.0), None, None

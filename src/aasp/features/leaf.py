@@ -7,8 +7,9 @@
 Legend: B clips, S samples, T frames, M filters, L taps of a filter.
 Source: Zeghidour, Teboul, de Chaumont Quitry & Tagliasacchi 2021, "LEAF: A Learnable Frontend for Audio
 Classification": filters, bounds of eta and sigma, low-pass, PCEN and all initial values, 7 parameters per filter (448
-for 64). Ours, besides those in `filters`: PCEN's alpha, delta and r (`EnergyNormalisation`) and the low-pass's width
-are trained as logarithms; 128 filters, as in the other front ends' grid, where LEAF has 40.
+for 64). Ours, besides those in `filters`: eta is folded, not limited; PCEN's alpha, delta and r
+(`EnergyNormalisation`) and the low-pass's width are trained as logarithms; 128 filters, as in the other front ends'
+grid, where LEAF has 40.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from aasp.config import check_range
-from aasp.features.filters import Filters, FiltersConfig
+from aasp.features.filters import Filters, FiltersConfig, bounded, folded
 from aasp.features.pcen import EnergyNormalisation
 
 HALF = math.sqrt(2 * math.log(2))
@@ -61,10 +62,16 @@ class LEAFConfig(FiltersConfig):
     def build(self) -> LEAF:
         return LEAF(self)
 
+    @property
+    def deviation_range(self) -> tuple[float, float]:
+        """Bounds of a filter's deviation in samples: it is at most as wide as the band and as long as its taps."""
+        return 4 * HALF / math.pi, self.taps * HALF / math.pi
+
     def deviations(self) -> np.ndarray:
-        """Initial deviation of each filter in samples, (M,): its response is as wide at half height as √triangle."""
+        """Initial deviation of each filter in samples, (M,): its response is as wide at half height as √triangle, or
+        as its bounds allow."""
         edges = self.edges()
-        return HALF * self.rate / (np.pi * 0.75 * (edges[2:] - edges[:-2]))
+        return np.clip(HALF * self.rate / (np.pi * 0.75 * (edges[2:] - edges[:-2])), *self.deviation_range)
 
 
 class LEAF(Filters):
@@ -95,7 +102,7 @@ class LEAF(Filters):
         return {
             "centre (Hz)": self.centres(),
             "deviation (samples)": self._bounded(torch.float64)[1].detach(),
-            "low-pass (of half its length)": self.width_raw.detach().double().exp(),
+            "low-pass (of half its length)": self._width(torch.float64).detach(),
         } | self.normalise.learned()
 
     def filters(self, dtype: torch.dtype) -> Tensor:
@@ -108,14 +115,16 @@ class LEAF(Filters):
         """The low-pass of each filter, (M, pooled), with 1 at its centre: not normalised, as in LEAF."""
         half = (self.config.pooled - 1) / 2
         time = torch.arange(self.config.pooled, dtype=dtype, device=self.eta.device) - half
-        width = self.width_raw.to(dtype).exp().clamp(2 / self.config.pooled, WIDEST)[:, None]
-        return torch.exp(-0.5 * (time / (width * max(half, 1))).square())
+        return torch.exp(-0.5 * (time / (self._width(dtype)[:, None] * max(half, 1))).square())
 
     def transform(self, wave_BS: Tensor, frames: int) -> Tensor:
         c = self.config
         return (self.normalise(self.energies(wave_BS, frames)) - c.mean) / c.std
 
+    def _width(self, dtype: torch.dtype) -> Tensor:
+        """Deviation of each low-pass, relative to half its length, from one tap to `WIDEST`."""
+        return bounded(self.width_raw.to(dtype).exp(), 2 / self.config.pooled, WIDEST)
+
     def _bounded(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """eta in 0 to pi, and sigma bounded so that a filter is at most as wide as the band and as long as its taps."""
-        least, most = 4 * HALF / math.pi, self.config.taps * HALF / math.pi
-        return self.eta.to(dtype).clamp(0, math.pi), self.sigma.to(dtype).clamp(least, most)
+        """eta in 0 to pi, and sigma in its `deviation_range`."""
+        return folded(self.eta.to(dtype)), bounded(self.sigma.to(dtype), *self.config.deviation_range)
