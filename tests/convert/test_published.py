@@ -60,6 +60,34 @@ def test_numbers_of_numpy_s_are_no_code(core: str, tmp_path: Path) -> None:
     assert torch.equal(read_published(tmp_path / "tuned.pt").take("weight", 2), torch.ones(2))
 
 
+class Made:
+    """Calls a function when it is loaded."""
+
+    def __init__(self, *made: object) -> None:
+        self.made = made
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return self.made[0], self.made[1:]
+
+
+SCALAR = np.float64(0).__reduce__()[0]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Made(SCALAR, Made(np.dtype, f"V{2**30}", False, True)),  # NumPy allocates a gigabyte
+        Made(SCALAR, Made(np.dtype, f"V{2**30}", False, True), b"1"),
+        Made(SCALAR, Made(np.dtype, "O", False, True), b"1"),
+        Made(SCALAR, Made(np.dtype, "<f8", False, True), b"1"),
+    ],
+)
+def test_a_number_is_a_number(value: object, tmp_path: Path) -> None:
+    torch.save({"model": {"weight": torch.ones(2)}, "extra_state": {"best": value}}, tmp_path / "tuned.pt")
+    with pytest.raises(AaspError, match=r"tuned.pt: no checkpoint of PyTorch's that is whole"):
+        read_published(tmp_path / "tuned.pt")
+
+
 @pytest.mark.parametrize("value", [np.array([1.0]), np.datetime64("2026-11-30"), np.ones])
 def test_everything_else_of_numpy_s_is_refused(value: object, tmp_path: Path) -> None:
     torch.save({"model": {"weight": torch.ones(2)}, "extra_state": {"best": value}}, tmp_path / "tuned.pt")

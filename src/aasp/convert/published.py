@@ -23,10 +23,22 @@ from aasp.weights import read_tensors
 
 NESTED = ("model", "state_dict", "model_state_dict")
 """Keys under which training scripts store the tensors, beside an optimizer's state and settings."""
-_SCALAR = np.float64(0).__reduce__()[0]
+
+
+def number(kind: np.dtype, value: bytes) -> int | float:
+    """A number of NumPy's, from its bytes in a file.
+
+    NumPy's own function would allocate as many bytes as a kind states.
+    """
+    if kind.str not in ("<f4", "<f8", "<i8"):
+        raise ValueError(f"{kind} is no number")
+    found: int | float = np.frombuffer(value, kind.str).item()
+    return found
+
+
 PLAIN: tuple[Any, ...] = (
     Namespace, np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType, np.dtypes.Int64DType,
-    *((_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),  # before and after NumPy 2
+    *((number, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),  # before and after NumPy 2
 )  # fmt: skip
 """What may be built besides tensors: a training's options, and numbers of NumPy's, such as its best score. They hold
 plain values and run nothing."""
