@@ -188,6 +188,11 @@ def test_a_long_name_leaves_room_for_its_value(capsys: pytest.CaptureFixture[str
 def test_a_path_that_is_neither_model_run_nor_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"neither a model, a run nor an index: {tmp_path}" in refused(capsys, tmp_path)
     assert "no such file or folder" in refused(capsys, tmp_path / "nothing")
+    for name in ("tiny.onnx", "vectors.npz"):
+        (tmp_path / name).write_bytes(b"1")
+        assert f"{tmp_path / name}: not sound; an exported model is for --engine onnx" in refused(
+            capsys, tmp_path / name
+        )
 
 
 def test_a_model_with_a_missing_or_wrong_file(model: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -119,6 +119,7 @@ WRONG = {
     "no such picture: dog.bmp; end it in .png, .svg, .pdf": ["dog.wav", "--out", "dog.bmp"],
     "output exists: mine.png": ["dog.wav", "--out", "mine.png"],
     "gone.wav": ["model", "gone.wav"],
+    "short.wav: too short: 10 ms, under one analysis window of 25 ms": ["short.wav"],
     "window at 9 s is outside": ["dog.wav", "--start", "9"],
     "a picture is of one channel": ["dog.wav", "--channels", "each"],
     "no such part": ["dog.wav", "--seconds", "0"],
@@ -130,6 +131,7 @@ def test_mistakes_are_one_line_and_write_nothing(
     message: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("mine.png").write_text("mine")
+    soundfile.write("short.wav", np.zeros(160), 16_000)
     before = sorted(folder.rglob("*"))
     assert main(["show", *WRONG[message]]) == 2
     err = capsys.readouterr().err

@@ -46,11 +46,13 @@ def test_bad_files_are_counted_and_named(sounds: Path, capsys: pytest.CaptureFix
     clean = capsys.readouterr().out
     (sounds / "empty.wav").touch()
     soundfile.write(sounds / "nan.wav", np.full(8000, np.nan, np.float32), 16_000, subtype="FLOAT")
+    soundfile.write(sounds / "loud.wav", np.full(8000, 32_768.0, np.float32), 16_000, subtype="FLOAT")
     assert main(["stats", str(sounds)]) == 0
     captured = capsys.readouterr()
     assert captured.out.partition("--set")[2] == clean.partition("--set")[2]
-    assert "skipped 2" in " ".join(captured.out.split())
+    assert "skipped 3" in " ".join(captured.out.split())
     assert "empty.wav: empty file" in captured.err and "nan.wav: NaN" in captured.err
+    assert "loud.wav: samples reach 32768, which is not a waveform in -1 to 1" in captured.err
 
 
 def test_nothing_but_a_file_that_fails_when_decoded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

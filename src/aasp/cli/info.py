@@ -57,6 +57,8 @@ def run(argv: list[str]) -> int:
         raise AaspError(f"no such file or folder: {path}; check the path")
     elif path.suffix.lower() in (".csv", ".tsv", ".parquet"):
         show_manifest(path)
+    elif path.suffix.lower() in (".onnx", ".npz"):
+        raise AaspError(f"{path}: not sound; an exported model is for --engine onnx, and vectors for numpy.load")
     else:
         show_audio(path)
     return 0

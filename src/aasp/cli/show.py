@@ -65,6 +65,7 @@ def run(argv: list[str]) -> int:
     from aasp.audio.channels import checked
     from aasp.audio.io import probe
     from aasp.audio.sounds import Recording, read_sound
+    from aasp.evaluate.ahead import check
     from aasp.features.logmel import LogMelConfig
     from aasp.model.audio_encoder import load
     from aasp.report.spectrogram import Spectrogram, draw_sound
@@ -75,7 +76,9 @@ def run(argv: list[str]) -> int:
     encoder = None if model is None else load(model)
     front: FrontEndConfig = LogMelConfig() if encoder is None else encoder.config.frontend
     whole = probe(file).seconds
-    wave = read_sound(Recording(file, channels), rate=front.rate, start=arguments.start, seconds=arguments.seconds)
+    sound = Recording(file, channels)
+    wave = read_sound(sound, rate=front.rate, start=arguments.start, seconds=arguments.seconds)
+    check(wave, sound, front)
     batch = torch.from_numpy(wave)[None]
     with torch.inference_mode():
         mel, _ = front.build()(batch) if encoder is None else encoder.mel(batch)

@@ -44,6 +44,7 @@ def run(argv: list[str]) -> int:
     import torch
 
     from aasp.audio.io import AudioError
+    from aasp.audio.reading import check_loud
     from aasp.audio.sounds import describe, read_sound
     from aasp.datasets.index import Skipped
     from aasp.datasets.manifest import Manifest
@@ -64,6 +65,7 @@ def run(argv: list[str]) -> int:
                 if len(wave) < config.window:
                     reason = f"shorter than one analysis window of {config.window_ms:g} ms"
                     raise AudioError(describe(sound), reason, "leave it out")
+                check_loud(describe(sound), wave)
                 total += measure(front, torch.from_numpy(wave))
                 samples += len(wave)
                 measured += 1
