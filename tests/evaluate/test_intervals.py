@@ -118,6 +118,26 @@ def test_folds_count_equally_however_many_clips_they_have(rng: np.random.Generat
     assert np.isfinite([found.low, found.high]).all(), "often nothing of the small fold is drawn"
 
 
+def test_folds_of_one_cluster_are_drawn_with_replacement(rng: np.random.Generator) -> None:
+    """Leaving one speaker out: with as many clips of each, that is the interval over speakers."""
+    speaker, values = np.repeat(np.arange(10), 5), rng.normal(size=50)
+    folds = interval(values, clusters=speaker, rounds=speaker, resamples=500)
+    alone = interval(values, clusters=speaker, resamples=500)
+    assert (folds.estimate, folds.low, folds.high) == pytest.approx((alone.estimate, alone.low, alone.high))
+
+
+@pytest.mark.parametrize(("speakers", "folds"), [(10, 10), (24, 24), (24, 6)])
+def test_coverage_with_folds(rng: np.random.Generator, speakers: int, folds: int) -> None:
+    """Ten clusters give 91 %, and 83 % where each fold counts once however often it is drawn."""
+    speaker, covered = np.repeat(np.arange(speakers), 20), 0
+    for _ in range(200):
+        chance = np.clip(0.6 + 0.1 * rng.normal(size=speakers), 0, 1)
+        values = (rng.random(len(speaker)) < chance[speaker]).astype(float)
+        found = interval(values, clusters=speaker, rounds=speaker % folds, resamples=200)
+        covered += found.low <= 0.6 <= found.high
+    assert 0.88 <= covered / 200 <= 0.99
+
+
 def test_a_statistic_that_is_a_mean_gives_the_mean_interval(rng: np.random.Generator) -> None:
     values, group = clustered(rng)
     seeds = np.stack([values, values + 0.1 * rng.normal(size=len(values))])

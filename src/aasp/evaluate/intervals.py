@@ -6,6 +6,7 @@ on every clip: clusters and seeds are crossed, and a resample draws both, indepe
 same draw of clusters; their seeds are drawn independently unless they are matched in pairs.
 
 - Clusters: G of G with replacement.
+  Of clips in folds, a fold counts as often as it is drawn, since it may be a single cluster.
 - Seeds: S - 1 of S with replacement, which makes s² / S, the variance of their mean, unbiased; S of S would
   underestimate it by a third at S = 3. A single seed is not resampled: the interval does not cover other trainings.
 - The interaction of seed and clip is counted more than once (no bootstrap of a crossed table avoids that): if it is
@@ -280,11 +281,11 @@ def _drawn(
                 for count, row in zip(counts, shares, strict=True)
             ]
         )
-    total, present = np.zeros(len(counts)), np.zeros(len(counts))
+    total, weight = np.zeros(len(counts)), np.zeros(len(counts))
     for fold in range(folds.max() + 1):
         rows = folds == fold
         drawn = counts @ np.bincount(group[rows], minlength=counts.shape[1])  # clips
         sums_GS = np.stack([np.bincount(group[rows], one[rows], counts.shape[1]) for one in system], axis=1)
-        total += ((counts @ sums_GS) * shares).sum(1) / np.maximum(drawn, 1)
-        present += drawn > 0  # a fold without a drawn clip has no score
-    return total / present
+        total += ((counts @ sums_GS) * shares).sum(1) / rows.sum()
+        weight += drawn / rows.sum()
+    return total / weight
