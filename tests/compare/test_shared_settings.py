@@ -97,6 +97,33 @@ def test_steps_are_found_once_and_kept(recipe: Recipe, timed: list[str], tmp_pat
         resolve({"m": recipe}, {"words": "g:b:c"})
 
 
+@pytest.mark.parametrize(("accumulate", "recompute"), [(1, False), (2, False), (2, True)])
+def test_a_step_is_timed_as_it_is_trained(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch, accumulate: int, recompute: bool
+) -> None:
+    """In micro-batches, and with blocks that are recomputed, where the optimizer's settings say so."""
+    clips: list[int] = []
+    recomputed: list[bool] = []
+
+    class Objective(torch.nn.Linear):
+        def forward(self, batch: Mapping[str, torch.Tensor], diagnose: bool) -> dict[str, torch.Tensor]:
+            clips.append(len(batch["wave"]))
+            return {"loss": super().forward(batch["wave"][:, :2]).mean()}
+
+        def after_step(self, now: Any) -> None:
+            pass
+
+    monkeypatch.setattr(budgets, "LONG_ENOUGH", 0.0)
+    monkeypatch.setattr(budgets, "build_objective", lambda recipe: Objective(2, 1))
+    monkeypatch.setattr(budgets.activations, "recompute", lambda objective: recomputed.append(True))
+    fields = {"optimizer.accumulate": str(accumulate), "optimizer.recompute": str(recompute).lower()}
+    assert seconds_per_step(with_fields(recipe, fields), "fp32", "cpu") > 0
+    assert clips == [2 // accumulate] * accumulate * (budgets.WARM_UP + budgets.FEWEST)
+    assert recomputed == [True] * recompute
+    with pytest.raises(AaspError, match=r"optimizer\.accumulate is 3, for 2 clips a step; give a divisor of 2"):
+        seconds_per_step(with_fields(recipe, {"optimizer.accumulate": "3"}), "fp32", "cpu")
+
+
 def test_a_new_folder_without_settings_is_removed(recipe: Recipe, timed: list[str], tmp_path: Path) -> None:
     with pytest.raises(AaspError, match="give more"):
         resolve_costs(Folder(tmp_path / "out"), {"m": recipe}, Budget("minutes", 0.001), COMMON, {}, "cpu")

@@ -23,7 +23,7 @@ from aasp.planning.pretraining import pretraining_plan
 from aasp.pretrain.objective import build_objective
 from aasp.pretrain.recipe import Recipe
 from aasp.pretrain.run import schedules_of
-from aasp.training import engine, optim
+from aasp.training import activations, engine, optim
 from aasp.training.precision import Precision, autocast
 from aasp.training.schedules import Schedules, cosine_schedules
 
@@ -133,15 +133,19 @@ def _timed(
 ) -> float:
     """Seconds of the fastest step of an objective on a batch, with the operations of the training loop."""
     objective = objective.to(place).train()
+    activations.check_count(len(batch["length"]), config.accumulate)
+    if config.recompute:
+        activations.recompute(objective)
     optimizer, now = optim.build(objective, config, rate_of), schedules.at(0)
     trainable = [parameter for parameter in objective.parameters() if parameter.requires_grad]
     took: list[float] = []
     while len(took) < WARM_UP + FEWEST or (sum(took[WARM_UP:]) < LONG_ENOUGH and len(took) < WARM_UP + MOST):
         began = _now(place)
         optim.set_step(optimizer, now["learning_rate"], now["weight_decay"])
-        with autocast(precision, place):
-            loss = objective(engine.to_device(batch, place), False)["loss"]
-        loss.backward()
+        for part in activations.micro_batches(batch, config.accumulate):
+            with autocast(precision, place):
+                loss = objective(engine.to_device(part, place), False)["loss"]
+            (loss / config.accumulate).backward()
         norm = torch.nn.utils.clip_grad_norm_(trainable, config.clip)
         optim.step_unless(optimizer, ~torch.isfinite(norm))
         optimizer.zero_grad()
