@@ -39,6 +39,7 @@ class Asked:
 
     def __init__(self, name: str, way: str, averaged: bool = True) -> None:
         self.name, self.set, self.way, self.averaged = f"{name}, {way}", name, way, averaged
+        self.tested = (name,)
 
 
 READINGS: list[Any] = [
@@ -176,6 +177,85 @@ def test_rows_that_are_not_pre_trained_here_are_paired_by_clip_alone(
     found = made.document({})
     assert found["supervised"]["scratch-good/sounds"]["steps"] == 4
     assert "4 | 0.5 |" in tables.markdown({**found, "budget": "8 steps", "data": "sounds", "failed": {}})
+
+
+def scored(folder: Folder, name: str, values: dict[int, float], step: int | None = None) -> None:
+    """Scores of each clip by seed, at the end or at a stage."""
+    for seed, value in values.items():
+        trained = folder.trained(name, seed)
+        place = trained if step is None else trained.stage(step)
+        clips = [value + 0.01 * (n // 3 % 2) for n in range(CLIPS)]
+        place.keep("words, default vector", Scores("accuracy", clips, SPEAKERS))
+
+
+def made(folder: Folder, seeds: int, steps: int = 8, readings: list[Any] = READINGS[:1]) -> dict[str, Any]:
+    """The results of one recipe."""
+    layout = Layout({"good": recipes.get("aasp_tiny")}, {"good": replace(COSTS, steps=steps)}, seeds)
+    facts = {"budget": f"{steps} steps", "data": "sounds", "failed": {}}
+    return json.loads(json.dumps(Results(folder, layout, readings, []).document(facts)))
+
+
+def test_a_curve_is_of_trainings_that_have_all_stages(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, "comparison")
+    scored(folder, "good", {0: 0.3, 1: 0.5, 2: 0.7})
+    scored(folder, "good", {0: 0.2, 1: 0.4}, 2)
+    scored(folder, "good", {0: 0.3}, 4)
+    scored(folder, "untrained-good", {0: 0.1, 1: 0.2, 2: 0.3})
+    found = made(folder, 3)
+    row = tables.scores_table(found, "words, default vector")[2]
+    assert row.startswith("| good | 20.5 (1) | 30.5 (1) | 50.5 [") and row.endswith("| 30.5, 50.5, 70.5 |")
+    unit = tables.Unit("accuracy")
+    points = page._points(found, found["rows"], "good", "step", 1.0, unit)
+    assert points["x"].tolist() == [0, 2, 4, 8] and points["y"] == pytest.approx([10.5, 20.5, 30.5, 30.5])
+    assert page._curves(found, "words, default vector")["legend"][0][2] == "good (curve of 1 of 3 trainings)"
+
+
+def test_of_two_steps_the_first_is_the_half(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, "comparison")
+    scored(folder, "good", {0: 0.5})
+    scored(folder, "good", {0: 0.25}, 1)
+    assert tables.scores_table(made(folder, 1, steps=2), "words, default vector")[2].startswith(
+        "| good | – | 25.5 | 50.5"
+    )
+
+
+def test_one_training_says_nothing_of_others(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, "comparison")
+    scored(folder, "good", {0: 0.5, 1: 0.6})
+    scored(folder, "untrained-good", {0: 0.25, 1: 0.3})
+    for seeds, words, detectable in ((1, "of clips only (one training).", None), (2, "and over trainings.", 0.0)):
+        found = made(folder, seeds)
+        assert tables.summary(found).endswith(words)
+        (pair,) = found["pairs"]
+        least = pair["difference"]["detectable"]
+        assert (least is None) == (detectable is None) and pair["difference"]["lead"]["low"] is not None
+        line = tables.pairs_table(found, "words, default vector")[2]
+        assert line.endswith("| – |") == (seeds == 1)
+
+
+def test_scores_in_one_cluster_are_drawn_clip_by_clip(tmp_path: Path) -> None:
+    """A single speaker says nothing of others, and can't be drawn."""
+    folder = Folder(tmp_path, "comparison")
+    values = np.linspace(0, 1, CLIPS).tolist()
+    for name in ("good", "untrained-good"):
+        folder.trained(name, 0).keep("words, default vector", Scores("accuracy", values, ["one"] * CLIPS))
+    rows = made(folder, 1)["rows"]
+    assert rows[0]["score"]["clusters"] == CLIPS and rows[0]["score"]["low"] == pytest.approx(0.425, abs=0.02)
+
+
+def test_two_labels_of_the_same_clips_share_their_draws(tmp_path: Path) -> None:
+    """Without groups too: drawn apart, the average of two equal columns would be more certain than either."""
+    folder, values = Folder(tmp_path, "comparison"), np.linspace(0, 1, CLIPS).tolist()
+    widths = []
+    for tested in (("a", "b"), ("a", "a")):
+        readings: list[Any] = [Asked("words", "default vector"), Asked("words pitch", "default vector")]
+        for reading, clips in zip(readings, tested, strict=True):
+            reading.tested = (clips,)
+            folder.trained("good", 0).keep(reading.name, Scores("accuracy", values))
+        rows = made(folder, 1, readings=readings)["rows"]
+        mean, one = rows[0]["score"], rows[1]["score"]
+        widths.append((mean["high"] - mean["low"]) / (one["high"] - one["low"]))
+    assert widths[0] == pytest.approx(0.5**0.5, rel=0.1) and widths[1] == pytest.approx(1.0, rel=0.05)
 
 
 def test_csv_and_markdown_hold_the_same_numbers(found: dict[str, Any]) -> None:

@@ -25,7 +25,7 @@ class Difference:
         against: name of the other.
         lead: their difference and its interval.
         detectable: the smallest true difference that this number of seeds and clips would detect in 80 % of cases; None
-            if they are too few to tell.
+            if they are too few to tell, or if there is a single seed, so that nothing is known of other trainings.
     """
 
     against: str
@@ -37,8 +37,8 @@ def mean(ours: BySeed, resamples: int | None = None) -> tuple[Interval, list[flo
     """Mean over seeds with its interval, and the score of each seed."""
     first = next(iter(ours.values()))
     values = [one.values for one in ours.values()]
-    score = interval(values, clusters=first.clusters, rounds=first.rounds, resamples=resamples)
-    alone = [interval([v], clusters=first.clusters, rounds=first.rounds, resamples=1).estimate for v in values]
+    score = interval(values, clusters=first.drawn, rounds=first.rounds, resamples=resamples)
+    alone = [interval([v], clusters=first.drawn, rounds=first.rounds, resamples=1).estimate for v in values]
     return score, alone
 
 
@@ -65,7 +65,7 @@ def difference(
 
 def of(name: str, lead: Interval) -> Difference:
     """A `Difference` from its interval."""
-    width = None if lead.low is None or lead.high is None else lead.high - lead.low
+    width = None if lead.low is None or lead.high is None or lead.seeds < 2 else lead.high - lead.low
     return Difference(name, lead, None if width is None else DETECTABLE * width / (2 * 1.96))
 
 
@@ -87,4 +87,4 @@ def paired(ours: BySeed, theirs: BySeed, seeds: Sequence[Sequence[int]], name: s
     values = [[system[seed].values for seed in some] for system, some in zip((ours, theirs), seeds, strict=True)]
     if any(len(one) != len(first.values) for system in values for one in system):
         raise AaspError(f"scores of {name} are of other clips; remove them, and they are measured again")
-    return {"scores": values[0], "minus": values[1], "clusters": first.clusters, "rounds": first.rounds}
+    return {"scores": values[0], "minus": values[1], "clusters": first.drawn, "rounds": first.rounds}

@@ -52,6 +52,11 @@ class Scores:
     chance: float | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def drawn(self) -> Sequence[str] | None:
+        """The clusters that intervals draw; None, so that clips are drawn, if there is a single one."""
+        return None if self.clusters is None or len(set(self.clusters)) < 2 else self.clusters
+
 
 class Kept:
     """Values of an encoder that several measures share."""

@@ -9,7 +9,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from aasp.compare.tables import headlines, metric_of, questions, summary
+from aasp.compare.tables import at_all_stages, headlines, metric_of, questions, summary
 from aasp.compare.units import Unit
 from aasp.evaluate.intervals import clear, span
 from aasp.report.style import CATEGORIES, MUTED, RULE, VARIABLES, drawn, panel
@@ -90,7 +90,7 @@ def _curves(found: Found, question: str) -> dict[str, Any]:
         for key, (title, axis, scale) in AXES.items()
     ]
     legend = [
-        (VARIABLES[CATEGORIES[k % len(CATEGORIES)]], SIGNS[k // len(CATEGORIES) % len(SIGNS)], name)
+        (VARIABLES[CATEGORIES[k % len(CATEGORIES)]], SIGNS[k // len(CATEGORIES) % len(SIGNS)], name + _of(rows, name))
         for k, name in enumerate(names)
     ]
     return {"question": question, "about": unit.about.capitalize(), "panels": panels, "legend": legend}
@@ -99,19 +99,27 @@ def _curves(found: Found, question: str) -> dict[str, Any]:
 def _points(
     found: Found, rows: Sequence[Found], name: str, key: str, scale: float, unit: Unit
 ) -> dict[str, np.ndarray]:
-    """One recipe's curve, "x" and "y", and the "ends" of its last interval."""
+    """One recipe's curve, "x" and "y", of the trainings that have all stages; and the "ends" of its last interval."""
     own = [row for row in rows if row["system"] == name]
     last = own[-1]["score"]
-    y = [row["score"]["estimate"] for row in own]
-    if key == "memory":
-        x, y = [found["recipes"][name]["memory"]], y[-1:]
+    curve, common = at_all_stages(own)
+    if key == "memory" or not common:
+        x, y = [found["recipes"][name]["memory"] if key == "memory" else own[-1][key]], [last["estimate"]]
     else:
-        x = [row[key] for row in own]
-        start = [row for row in rows if row["system"] == found["recipes"][name]["untrained"]]
-        x, y = [0.0] * len(start) + x, [row["score"]["estimate"] for row in start] + y
+        x, y = [row[key] for row in own], [curve[row["step"]] for row in own]
+        for row in (row for row in rows if row["system"] == found["recipes"][name]["untrained"]):
+            known = [value for seed, value in zip(row["trainings"], row["seeds"], strict=True) if seed in common]
+            x, y = [0.0, *x], [float(np.mean(known or row["seeds"])), *y]
     ends = [np.nan if last[end] is None else last[end] for end in ("low", "high")]
     scaled = lambda values: unit.scale * np.array(values, dtype=float)
     return {"x": np.array(x, dtype=float) / scale, "y": scaled(y), "ends": scaled(ends)}
+
+
+def _of(rows: Sequence[Found], name: str) -> str:
+    """Which part of a recipe's trainings its curve is of, if not of all."""
+    own = [row for row in rows if row["system"] == name]
+    drawn, every = len(at_all_stages(own)[1]), max(len(row["trainings"]) for row in own)
+    return f" (curve of {drawn} of {every} trainings)" if drawn < every else ""
 
 
 def _flat(rows: Sequence[Found], unit: Unit) -> list[float]:

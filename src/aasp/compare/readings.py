@@ -8,6 +8,8 @@ Source: ours; probes and baselines are those of `aasp.evaluate`, and sets are th
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -144,6 +146,16 @@ class Reading:
     @property
     def averaged(self) -> bool:
         """Whether it is part of the average over sets: generated modulations are not."""
+    @cached_property
+    def tested(self) -> tuple[Sound, ...]:
+        """The scored clips."""
+        return tuple(self.labelled.sounds[row] for row in self.task.test)
+
+    @property
+    def heard(self) -> Heard:
+        """What an encoder embeds, once for all readings of the set, and its seconds."""
+        return self.set, self.known.seconds
+
         return self.set != MODULATIONS
 
     def __call__(self, reader: Readable) -> Scores:

@@ -6,7 +6,7 @@ A question is one measure, or the average over sets of one kind of reading. S se
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -55,6 +55,7 @@ class Row:
         system, kind, step, last: as in `System`.
         score: mean and interval.
         seeds: the score of each seed.
+        trainings: the seeds.
         seconds: of the training steps up to `step`, without waiting for data, as a mean over seeds; or None.
         flops: of the steps up to `step`. With labels, both are means over sets.
         chance: chance level, or None.
@@ -68,6 +69,7 @@ class Row:
     last: bool
     score: Interval
     seeds: Sequence[float]
+    trainings: Sequence[int]
     seconds: float | None
     flops: int
     chance: float | None
@@ -101,6 +103,7 @@ class Results:
             **{name: [name] for name in (*(one.name for one in readings), *(one.name for one in more))},
         }
         self._sets = {reading.name: reading.set for reading in readings}
+        self._tested = {reading.name: reading.tested for reading in readings}
         self._known: dict[tuple[System, str], dict[int, Scores]] = {}
 
     @cached_property
@@ -147,12 +150,12 @@ class Results:
                 each = self._complete(system, measures)
                 if not each[0]:
                     continue
-                score, alone = self._score(each)
+                score, alone = self._score(each, measures)
                 first = next(iter(each[0].values()))
                 seconds, flops = self._spent(system, measures, list(each[0]))
                 place = (system.name, system.kind, system.step, system.last)
                 chance = float(np.mean([next(iter(one.values())).chance or 0.0 for one in each])) or None
-                yield Row(question, first.metric, *place, score, alone, seconds, flops, chance)
+                yield Row(question, first.metric, *place, score, alone, list(each[0]), seconds, flops, chance)
 
     def pairs(self) -> Iterator[Pair]:
         """Differences of any two recipes, and of each recipe and its baselines, at the end of training."""
@@ -194,15 +197,15 @@ class Results:
         whole = [seed for seed in found[0] if all(seed in one for one in found)]
         return [{seed: one[seed] for seed in whole} for one in found]
 
-    def _score(self, each: Sequence[BySeed]) -> tuple[Interval, list[float]]:
+    def _score(self, each: Sequence[BySeed], measures: Sequence[str]) -> tuple[Interval, list[float]]:
         if len(each) == 1:
             return mean(each[0], RESAMPLES)
         alone = np.mean([mean(one, 1)[1] for one in each], axis=0).tolist()
         requested = [
-            {"scores": [s.values for s in one.values()], "clusters": _first(one).clusters, "rounds": _first(one).rounds}
+            {"scores": [s.values for s in one.values()], "clusters": _first(one).drawn, "rounds": _first(one).rounds}
             for one in each
         ]
-        return average_of(requested, _clips(each), resamples=RESAMPLES), alone
+        return average_of(requested, self._clips(each, measures), resamples=RESAMPLES), alone
 
     def _difference(self, ours: System, theirs: System, measures: Sequence[str]) -> Difference | None:
         one, two = self._complete(ours, measures), self._complete(theirs, measures)
@@ -213,7 +216,12 @@ class Results:
         if not all(seeds):
             return None
         requested = [paired(a, b, seeds, theirs.name) | {"matched": matched} for a, b in zip(one, two, strict=True)]
-        return of(theirs.name, average_of(requested, _clips(one), resamples=RESAMPLES))
+        return of(theirs.name, average_of(requested, self._clips(one, measures), resamples=RESAMPLES))
+
+    def _clips(self, each: Sequence[BySeed], measures: Sequence[str]) -> list[Hashable]:
+        """A key for each measure, equal for those of the same clips and clusters, which share their draws."""
+        clusters = [_first(one).drawn for one in each]
+        return [(self._tested[name], some and tuple(some)) for name, some in zip(measures, clusters, strict=True)]
 
     def _costs(self, cell: str, rounds: int) -> dict[str, Any]:
         """The planned cost of a cell's trainings, the number of finished ones, and the time of their steps."""
@@ -255,9 +263,3 @@ def _computed(run: Path, step: int) -> float | None:
 
 def _first(scores: BySeed) -> Scores:
     return next(iter(scores.values()))
-
-
-def _clips(each: Sequence[BySeed]) -> list[Any]:
-    """Keys that are equal for sets of the same clips and clusters; sets without clusters have distinct keys."""
-    clusters = [_first(one).clusters for one in each]
-    return [number if some is None else tuple(some) for number, some in enumerate(clusters)]

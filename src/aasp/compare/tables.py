@@ -7,6 +7,7 @@ import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from aasp.compare.training import stages
 from aasp.compare.units import Unit
 from aasp.evaluate.intervals import clear, span
 from aasp.markup import in_markdown
@@ -59,30 +60,50 @@ def headlines(found: Found) -> list[str]:
 def summary(found: Found) -> str:
     """A summary of the comparison's set-up."""
     recipes, seeds = len(found["recipes"]), found["seeds"]
+    over = "and over trainings" if seeds > 1 else "only (one training)"
     labels = " With labels, each set and fold has a training of its own." if found["supervised"] else ""
     return (
         f"{recipes} recipe{'s' * (recipes != 1)} × {seeds} training{'s' * (seeds > 1)} of {found['budget']} each, "
-        f"pre-trained on {found['data']}; 95 % intervals over clusters of clips and over trainings.{labels}"
+        f"pre-trained on {found['data']}; 95 % intervals over clusters of clips {over}.{labels}"
     )
 
 
 def scores_table(found: Found, question: str) -> list[str]:
-    """Scores of every system: at a quarter and a half of the training, and at its end with the interval."""
+    """Scores of every system: at a quarter and a half of the training, and at its end with the interval.
+
+    Earlier scores are means of the seeds that have all stages; their number is in parentheses if it is smaller.
+    """
     rows = [row for row in found["rows"] if row["question"] == question]
     tell = _plain(rows)
     head = f"| {Unit(rows[0]['metric']).about} | a quarter | half | whole [95 %] | each seed |"
     lines = [head, "|---|--:|--:|--:|---|"]
     for system in dict.fromkeys(row["system"] for row in rows):
         own = [row for row in rows if row["system"] == system]
-        early = [tell(row["score"]["estimate"]) for row in own if not row["last"]]
+        curve, common = at_all_stages(own)
+        note = f" ({len(common)})" if len(common) < max(len(row["seeds"]) for row in own) else ""
+        steps = found["recipes"][system]["steps"] if own[0]["kind"] == "trained" else 0
+        places = [None, None, *stages(steps)][-2:]
+        early = [f"{tell(curve[step])}{note}" if step in curve else "–" for step in places]
         whole = [
             f"{tell(row['score']['estimate'])} [{span(row['score']['low'], row['score']['high'], tell)}]"
             for row in own if row["last"]
         ]  # fmt: skip
         seeds = ", ".join(tell(value) for row in own if row["last"] for value in row["seeds"])
-        cells = [*early, *["–"] * (2 - len(early)), *(whole or ["–"]), seeds]
+        cells = [*early, *(whole or ["–"]), seeds]
         lines.append(f"| {in_markdown(system)} | {' | '.join(cells)} |")
     return lines
+
+
+def at_all_stages(own: Sequence[Found]) -> tuple[dict[int, float], list[int]]:
+    """By step, the mean score of the trainings that have all stages, and these trainings.
+
+    Args:
+        own: the rows of one system for one question.
+    """
+    common = sorted(set.intersection(*(set(row["trainings"]) for row in own)))
+    by_seed = {row["step"]: dict(zip(row["trainings"], row["seeds"], strict=True)) for row in own}
+    mean = lambda one: sum(one[seed] for seed in common) / len(common)
+    return {step: mean(one) for step, one in by_seed.items() if common}, common
 
 
 def pairs_table(found: Found, question: str) -> list[str]:
