@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+from pathlib import Path
+
 import torch
 
 from aasp.errors import AaspError
@@ -36,3 +39,15 @@ def device_of(name: str | torch.device) -> torch.device:
         why = "" if there[kind] or kind == "cpu" else ", or this torch is not built for it"
         raise AaspError(f"no device {name}: {found}{why}; choose another, or auto")
     return torch.device(f"{kind}:{number}" if number and kind != "cpu" else kind)
+
+
+def model_of(device: torch.device) -> str:
+    """The kind and the model of a device, as in `cuda NVIDIA H200` or `cpu AMD EPYC 9B14`."""
+    if device.type == "cuda":
+        return f"cuda {torch.cuda.get_device_name(device)}"
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return f"{device.type} {next(named, '') or platform.processor() or platform.machine()}"

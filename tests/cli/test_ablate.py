@@ -71,7 +71,8 @@ def test_cells_that_another_process_runs_are_skipped_and_named(
     hums: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = Folder(tmp_path / "shared")
-    folder.ensure_settings({"recipe": "aasp_tiny", "steps": 1, "data": str(hums)})
+    folder.path.mkdir()
+    folder.write_settings({"recipe": "aasp_tiny", "steps": 1, "data": str(hums)})
     with folder.trained("full", 0).taken() as ours:
         assert ours and ablate(hums, folder.path, "--seeds=1") == 0
     output = capsys.readouterr().out
@@ -91,6 +92,10 @@ def test_cells_that_another_process_runs_are_skipped_and_named(
         (["--steps=2", "--benchmarks=no.csv:label:split"], "no.csv"),
         (["--steps=2", "--data=nowhere"], "no such folder or index: nowhere"),
         (["--steps=2", "--stability=nowhere"], "no such folder or index: nowhere"),
+        (["--budget=nan"], "--budget is nan; give a positive number"),
+        (["--budget=inf"], "--budget is inf; give a positive number"),
+        (["--steps=2", "--workers=-1"], "--workers is -1; give 1 or more, or 0 to decode between the steps"),
+        (["--steps=2", "--threads=0"], "--threads is 0; give a number of at least 1"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(
@@ -135,7 +140,7 @@ def test_an_output_that_is_something_else_is_kept(
 
 @pytest.mark.slow
 def test_a_budget_becomes_steps(hums: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert ablate(hums, tmp_path / "out", "--budget=0.0005", "--seeds=1", "--cells=conv") == 0
+    assert ablate(hums, tmp_path / "out", "--budget=0.005", "--seeds=1", "--cells=conv") == 0
     output = capsys.readouterr().out
     steps = json.loads((tmp_path / "out/settings.json").read_text())["steps"]
     assert "timing conv:" in output and f"{steps} steps each" in output

@@ -84,7 +84,8 @@ def test_a_stopped_comparison_resumes_and_is_reported(
 
     assert main(["compare", *mine, *words, "--steps", "8"]) == 0
     output = capsys.readouterr().out
-    assert output.startswith("1 of 5 cells to do") and "training calm" not in output
+    assert output.startswith("1 of 5 cells to do, 0 of them trainings") and "training calm" not in output
+    assert " about 0 s of training and " in output and " of embedding by one process, 0 MB of disk" in output
     found = json.loads((out / "comparison.json").read_text())
     assert list(found["failed"]) == ["wild, seed 0"] and "is not finite" in found["failed"]["wild, seed 0"]
     rows = [row for row in found["rows"] if row["question"] == f"{hums.name}, default vector"]
@@ -99,6 +100,16 @@ def test_a_stopped_comparison_resumes_and_is_reported(
     assert main(["compare", *mine, *words, "--steps", "8"]) == 0
     output = capsys.readouterr().out
     assert output.startswith("0 of 5 cells to do") and "training " not in output.partition("\n")[2]
+    assert main(["compare", *mine, *words, "--steps", "8", "--benchmarks", "modulations", "--dry-run"]) == 0
+    assert capsys.readouterr().out.startswith("4 of 5 cells to do, 0 of them trainings")  # not the failed one
+    index = hums / "index.csv"
+    before = index.read_text()
+    try:
+        index.write_text(before.replace("low,train", "high,train", 1))
+        assert main(["compare", *mine, *words, "--steps", "8"]) == 2
+        assert "its clips, labels, parts or groups have changed since" in capsys.readouterr().err
+    finally:
+        index.write_text(before)
     assert main(["compare", *mine, *words, "--steps", "9"]) == 2
     assert "has budget = 8 steps, this one 9 steps; choose another --out" in capsys.readouterr().err
     assert main(["ablate", "isolation", "--data", str(hums), "--out", str(out), "--steps", "8"]) == 2
@@ -182,8 +193,9 @@ BUDGET = ["--steps", "4"]
             [*BUDGET, "--encoder", "nowhere"],
             "--encoder nowhere: no such encoder; give birdnet",
         ),
-        (["m2d_tiny"], [*BUDGET, "--encoder", "own.py:hear"], "no such file: own.py"),
+        (["m2d_tiny"], [*BUDGET, "--encoder", "absent.py:hear"], "no such file: absent.py"),
         (["m2d_tiny"], [*BUDGET, "--threads", "0"], "--threads is 0; give a number of at least 1"),
+        (["m2d_tiny"], [*BUDGET, "--workers", "-1"], "--workers is -1; give 1 or more, or 0"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,10 +14,12 @@ import pytest
 import torch
 
 from aasp.compare import budget as budgets
-from aasp.compare.budget import Budget, costs, seconds_per_step
+from aasp.compare import shared_settings
+from aasp.compare.budget import Budget, Costs, costs, seconds_per_step
 from aasp.compare.folder import Folder
+from aasp.compare.inputs import Given, Inputs
 from aasp.compare.layout import Layout, named_recipes
-from aasp.compare.shared_settings import resolve_costs
+from aasp.compare.shared_settings import Running, resolve
 from aasp.compare.training import stages
 from aasp.config import with_fields
 from aasp.errors import AaspError
@@ -26,7 +31,24 @@ SMALL = {
     "model.vector": "none", "model.encoder.heads": "2", "predictor.width": "16",
     "predictor.depth": "1", "predictor.heads": "2", "data.batch": "2",
 }  # fmt: skip
-COMMON = {"budget": "5 minutes", "data": "sounds", "precision": "fp32"}
+FIVE = Budget("minutes", 5)
+
+
+def shared(
+    folder: Folder,
+    recipes: Mapping[str, Recipe],
+    sets: Mapping[str, str | Given] | None = None,
+    *,
+    budget: Budget = FIVE,
+    data: str = "d1",
+    stability: Given | None = None,
+    running: Running | None = None,
+    **more: Any,
+) -> Mapping[str, Costs]:
+    """The costs of recipes in a folder, on data and sets of these hashes; a set without one has a constant hash."""
+    given = {name: one if isinstance(one, Given) else Given(one, "h") for name, one in (sets or {}).items()}
+    inputs = Inputs(Given("sounds", data), given, stability)
+    return resolve(folder, recipes, budget, running or Running("fp32", None, "cpu"), inputs, **more).costs
 
 
 @pytest.fixture(scope="module")
@@ -75,28 +97,6 @@ def test_timing_draws_no_random_number(recipe: Recipe, monkeypatch: pytest.Monke
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_steps_are_found_once_and_kept(recipe: Recipe, timed: list[str], tmp_path: Path) -> None:
-    folder, five = Folder(tmp_path / "out", "comparison"), Budget("minutes", 5)
-    resolve = lambda recipes, sets={"words": "a:b:c"}, common=COMMON, **more: resolve_costs(
-        folder, recipes, five, common, sets, "cpu", **more
-    )
-    assert resolve({"m": recipe}, dry_run=True)["m"].steps == 600 and not folder.path.exists()
-    resolve({"m": recipe})
-    found = json.loads((folder.path / "settings.json").read_text())
-    found["recipes"]["m"]["steps"] = 123  # as another machine found
-    folder.write_settings(found)
-    timed.clear()
-    both = resolve({"m": recipe, "n": recipe}, {"sounds": "d:e:f"})
-    assert (both["m"].steps, both["n"].steps) == (123, 600) and timed == ["m2d_tiny"]
-    assert folder.settings["sets"] == {"words": "a:b:c", "sounds": "d:e:f"}
-    with pytest.raises(AaspError, match=r"another comparison: .* has budget = 5 minutes, this one 6 minutes"):
-        resolve({"m": recipe}, common={**COMMON, "budget": "6 minutes"})
-    with pytest.raises(AaspError, match="has a recipe m with other fields; choose another --out"):
-        resolve({"m": with_fields(recipe, {"optimizer.lr": "1"})})
-    with pytest.raises(AaspError, match=r"--benchmarks g:b:c: .* has measured a:b:c as words"):
-        resolve({"m": recipe}, {"words": "g:b:c"})
-
-
 @pytest.mark.parametrize(("accumulate", "recompute"), [(1, False), (2, False), (2, True)])
 def test_a_step_is_timed_as_it_is_trained(
     recipe: Recipe, monkeypatch: pytest.MonkeyPatch, accumulate: int, recompute: bool
@@ -124,9 +124,29 @@ def test_a_step_is_timed_as_it_is_trained(
         seconds_per_step(with_fields(recipe, {"optimizer.accumulate": "3"}), "fp32", "cpu")
 
 
+def test_steps_are_found_once_and_kept(recipe: Recipe, timed: list[str], tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "out", "comparison")
+    resolve = lambda recipes, sets={"words": "a:b:c"}, **more: shared(folder, recipes, sets, **more)
+    assert resolve({"m": recipe}, dry_run=True)["m"].steps == 600 and not folder.path.exists()
+    resolve({"m": recipe})
+    found = json.loads((folder.path / "settings.json").read_text())
+    found["recipes"]["m"]["steps"] = 123  # as another machine found
+    folder.write_settings(found)
+    timed.clear()
+    both = resolve({"m": recipe, "n": recipe}, {"sounds": "d:e:f"})
+    assert (both["m"].steps, both["n"].steps) == (123, 600) and timed == ["m2d_tiny"]
+    assert folder.settings["sets"] == {"words": "a:b:c", "sounds": "d:e:f"}
+    with pytest.raises(AaspError, match=r"another comparison: .* has budget = 5 minutes, this one 6 minutes"):
+        resolve({"m": recipe}, budget=Budget("minutes", 6))
+    with pytest.raises(AaspError, match="has a recipe m with other fields; choose another --out"):
+        resolve({"m": with_fields(recipe, {"optimizer.lr": "1"})})
+    with pytest.raises(AaspError, match=r"--benchmarks g:b:c: .* has measured a:b:c as words"):
+        resolve({"m": recipe}, {"words": "g:b:c"})
+
+
 def test_a_new_folder_without_settings_is_removed(recipe: Recipe, timed: list[str], tmp_path: Path) -> None:
     with pytest.raises(AaspError, match="give more"):
-        resolve_costs(Folder(tmp_path / "out"), {"m": recipe}, Budget("minutes", 0.001), COMMON, {}, "cpu")
+        shared(Folder(tmp_path / "out"), {"m": recipe}, budget=Budget("minutes", 0.001))
     assert not (tmp_path / "out").exists()
 
 
@@ -155,3 +175,62 @@ def test_cells_seeds_first_and_one_untrained_encoder_an_architecture(recipe: Rec
 
 def test_stages_are_a_quarter_and_a_half() -> None:
     assert [stages(steps) for steps in (1, 2, 3, 4, 400)] == [[], [1], [1, 2], [1, 2], [100, 200]]
+
+
+def test_an_encoder_has_the_name_of_no_other_row(recipe: Recipe, timed: list[str], tmp_path: Path) -> None:
+    """Neither of this command's rows nor of those that are already in the folder."""
+    folder = Folder(tmp_path / "out", "comparison")
+    shared(folder, {"m": recipe}, frozen={"theirs": "1"})
+    for name in ("m", "untrained-m", "log-mel-40"):
+        with pytest.raises(AaspError, match=f"--encoder {name}: .* has another row of this name; rename the encoder"):
+            shared(folder, {"n": recipe}, frozen={name: "2"})
+    with pytest.raises(AaspError, match=r"theirs: .* has an --encoder of this name; rename the recipe"):
+        shared(folder, {"theirs": recipe})
+    assert list(folder.settings["recipes"]) == ["m"] and list(folder.settings["frozen"]) == ["theirs"]
+
+
+def test_recipes_are_timed_on_one_machine(
+    recipe: Recipe, timed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Folder(tmp_path / "out", "comparison")
+    shared(folder, {"m": recipe})
+    here = folder.settings["machine"]
+    assert here.startswith("cpu ") and len(here) > 5
+    monkeypatch.setattr(shared_settings, "model_of", lambda device: "cuda X")
+    assert shared(folder, {"m": recipe})["m"].steps == 600, "another machine may join"
+    with pytest.raises(
+        AaspError, match=rf"n: .* has timed its recipes on {re.escape(here)}, this is cuda X; add it there"
+    ):
+        shared(folder, {"m": recipe, "n": recipe})
+    assert folder.settings["machine"] == here
+    counted = Folder(tmp_path / "counted", "comparison")
+    for recipes_ in ({"m": recipe}, {"n": recipe}):
+        shared(counted, recipes_, budget=Budget("steps", 5))  # steps don't depend on the machine
+        monkeypatch.setattr(shared_settings, "model_of", lambda device: "cuda Y")
+
+
+def test_precision_and_threads_are_settled_within_the_lock(
+    recipe: Recipe, timed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes start at once at a new folder: the second one waits, then takes what the first one found."""
+    folder = Folder(tmp_path / "out", "comparison")
+    monkeypatch.setattr(shared_settings, "has_fast_bf16", lambda device: True)
+    locked, auto = Folder.setup_lock, Running("auto", None, "cpu")
+
+    @contextmanager
+    def late(self: Folder) -> Iterator[None]:
+        monkeypatch.setattr(Folder, "setup_lock", locked)
+        shared(folder, {"m": recipe}, running=Running("fp32", 3, "cpu"))
+        torch.set_num_threads(1)
+        with locked(self):
+            yield
+
+    monkeypatch.setattr(Folder, "setup_lock", late)
+    try:
+        shared(folder, {"m": recipe}, running=auto)
+        assert torch.get_num_threads() == 3
+        assert (folder.settings["precision"], folder.settings["threads"]) == ("fp32", 3)
+        with pytest.raises(AaspError, match="has threads = 3, this one 2; choose another --out"):
+            shared(folder, {"m": recipe}, running=Running("auto", 2, "cpu"))
+    finally:
+        torch.set_num_threads(1)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from aasp.cli.arguments import parse, set_threads, stopping_with_75
+from aasp.cli.arguments import check_running, parse, stopping_with_75
 from aasp.cli.running import DeviceOptions
 from aasp.errors import AaspError
 
 if TYPE_CHECKING:
-    from aasp.compare.measures import Measure
+    from aasp.compare.measures import Measure, Probe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +62,7 @@ def run(argv: list[str]) -> int:
     arguments = parse(Ablate, argv, prog="aasp ablate")
     if arguments.seeds < 1:
         raise AaspError(f"--seeds is {arguments.seeds}; give at least 1, and 3 to separate a cell from its seeds")
-    if arguments.steps is not None and arguments.budget is not None:
-        raise AaspError(f"both --steps {arguments.steps} and --budget {arguments.budget:g}; give one of them")
-    for name, value in (("steps", arguments.steps), ("budget", arguments.budget)):
-        if value is not None and value <= 0:
-            raise AaspError(f"--{name} is {value}; give a positive number")
+    check_running(arguments.threads, arguments.workers)
     arguments.place()
     with stopping_with_75():
         return _ablate(arguments, argv)
@@ -74,43 +70,44 @@ def run(argv: list[str]) -> int:
 
 def _ablate(arguments: Ablate, argv: list[str]) -> int:
     from aasp.aliasing.ablation import results
+    from aasp.aliasing.ablation.settings import Length, resolve
     from aasp.aliasing.ablation.stability_metric import open_stability_metrics
-    from aasp.aliasing.ablation.suite import RECIPE, SUITES, steps_within
+    from aasp.aliasing.ablation.suite import SUITES
     from aasp.compare.folder import Folder, write_json
-    from aasp.compare.measures import Listener, modulation_rates, open_measure
+    from aasp.compare.inputs import Given, Inputs, check_files, data_given, set_hash
+    from aasp.compare.measures import MODULATIONS, Listener, modulation_rates, open_measure
     from aasp.compare.on_ray import workers
+    from aasp.compare.shared_settings import Running
     from aasp.compare.training import Training
-    from aasp.datasets.manifest import Manifest
     from aasp.evaluate.records import software
     from aasp.model.audio_encoder import load
     from aasp.parts import look_up
 
+    length = Length(arguments.steps, arguments.budget)
     suite = look_up(arguments.suite, SUITES, "suite")
     only = suite.only(arguments.cells)
-    set_threads(arguments.threads)
     folder = Folder(arguments.out, "ablation")
-    known = folder.settings
-    measures: list[Measure] = [open_measure(word) for word in arguments.benchmarks]
-    Manifest.open(arguments.data)  # errors in it are reported before anything is written
-    steady, skipped = open_stability_metrics(arguments.stability) if arguments.stability else ([], [])
-    for clip in skipped:
+    _ = folder.settings  # errors in it, as in data, are reported before anything is written
+    probes: dict[str, Probe] = {}
+    sets: dict[str, Given] = {}
+    for word in arguments.benchmarks:
+        probe = open_measure(word)
+        if probe.name in (*probes, MODULATIONS):
+            raise AaspError(f"--benchmarks {word}: two have the name {probe.name}; give each once")
+        check_files(probe.name, word, {name: given.word for name, given in sets.items()})
+        probes[probe.name], sets[probe.name] = probe, Given(word, set_hash(probe.labelled))
+    steady = open_stability_metrics(arguments.stability)
+    for clip in steady.skipped:
         print(f"--stability: skipped {clip.path}: {clip.reason}", file=sys.stderr)
-    training = Training(arguments.data, arguments.workers, arguments.precision, arguments.device)
-    steps = arguments.steps or known.get("steps")
-    if steps is None:
-        if arguments.budget is None:
-            raise AaspError("how long to train? give --steps N or --budget MINUTES")
-        steps = steps_within(only, arguments.budget, arguments.seeds, training)
-        print(f"{steps} steps each")
-    folder.ensure_settings({"recipe": RECIPE, "steps": steps, "data": str(arguments.data)})
-    measures.append(modulation_rates(folder.path / "modulations"))
-    measures += steady
+    inputs = Inputs(data_given(arguments.data), sets, steady.given)
+    running = Running(arguments.precision, arguments.threads, arguments.device)
+    settings = resolve(folder, only, arguments.seeds, length, running, inputs)
+    training = Training(arguments.data, arguments.workers, settings["precision"], arguments.device)
+    measures: list[Measure] = [*probes.values(), modulation_rates(folder.path / "modulations"), *steady.measures]
     names = [measure.name for measure in measures]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice:
-        raise AaspError(f"--benchmarks: two have the name {twice}; give each once")
 
-    work, trainings = workers(arguments.engine, arguments.device), only.trainings(steps, arguments.seeds, measures)
+    work = workers(arguments.engine, arguments.device, settings["threads"])
+    trainings = only.trainings(settings["steps"], arguments.seeds, measures)
     listen = lambda cell, model: Listener(load(model, training.device))
     outcome = work(trainings, folder, train=training, listen=listen)
     if outcome.exit_code:

@@ -88,6 +88,18 @@ def settings(given: Settings, **named: int | str | None) -> dict[str, str]:
     return fields
 
 
+def check_running(threads: int | None, workers: int) -> None:
+    """Check the numbers of CPU threads and of threads that decode audio.
+
+    Raises:
+        AaspError: fewer than one thread, or a negative number of workers.
+    """
+    if threads is not None and threads < 1:
+        raise AaspError(f"--threads is {threads}; give a number of at least 1")
+    if workers < 0:
+        raise AaspError(f"--workers is {workers}; give 1 or more, or 0 to decode between the steps")
+
+
 def set_threads(threads: int | None) -> None:
     """Set torch's number of CPU threads; one per core if omitted.
 
@@ -96,8 +108,7 @@ def set_threads(threads: int | None) -> None:
     """
     if threads is None:
         return
-    if threads < 1:
-        raise AaspError(f"--threads is {threads}; give a number of at least 1")
+    check_running(threads, 0)
     import torch
 
     torch.set_num_threads(threads)

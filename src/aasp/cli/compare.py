@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from aasp.cli.arguments import Settings, parse, set_threads, settings, stopping_with_75
+from aasp.cli.arguments import Settings, check_running, parse, settings, stopping_with_75
 from aasp.cli.running import DeviceOptions
 from aasp.errors import AaspError
 from aasp.formats import duration_text
 
 if TYPE_CHECKING:
-    from aasp.compare.budget import Budget
+    from aasp.aliasing.ablation.stability_metric import StabilityMetric
+    from aasp.compare.budget import Budget, Trainable
     from aasp.compare.folder import Folder
     from aasp.compare.layout import Layout
-    from aasp.compare.readings import Readable, Reading
+    from aasp.compare.readings import Announced, Readable, Reading
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +104,7 @@ def run(argv: list[str]) -> int:
     for name, remedy in (("steps", "the budget says how many"), ("seed", "--seeds says how many")):
         if name in fields:
             raise AaspError(f"--set {name}={fields[name]}: {remedy}; leave it out")
+    check_running(arguments.threads, arguments.workers)
     arguments.place()
     budget = arguments.budget()
     with stopping_with_75():
@@ -112,50 +114,51 @@ def run(argv: list[str]) -> int:
 def _compare(arguments: Compare, budget: Budget, fields: Mapping[str, str], argv: Sequence[str]) -> int:
     from aasp.aliasing.ablation.stability_metric import open_stability_metrics
     from aasp.compare.folder import Folder
+    from aasp.compare.inputs import Given, Inputs, data_given, set_hash
     from aasp.compare.layout import Layout, named_recipes, supervised
     from aasp.compare.measures import MODULATIONS
     from aasp.compare.on_ray import workers
-    from aasp.compare.readings import BANDS, Readers, generated, open_readings
+    from aasp.compare.readings import Readers, announced, generated, open_readings
     from aasp.compare.results import Results
-    from aasp.compare.shared_settings import common_to_all, resolve_costs
+    from aasp.compare.shared_settings import Running, resolve, rows_of
     from aasp.compare.training import Training
-    from aasp.datasets.manifest import Manifest
 
     recipes = named_recipes(arguments.recipes, fields)
     folder = Folder(arguments.out, "comparison")
-    known = folder.settings
-    Manifest.open(arguments.data)  # errors in it are reported before anything is written
+    _ = folder.settings  # errors in it, as in data, are reported before anything is written
+    data = data_given(arguments.data)
     given = [word for word in arguments.benchmarks if word != MODULATIONS]
     readings = open_readings(given, folder.path, arguments.full)
-    steady, skipped = open_stability_metrics(arguments.stability) if arguments.stability else ([], [])
-    for clip in skipped:
+    steady = open_stability_metrics(arguments.stability)
+    for clip in steady.skipped:
         print(f"--stability: skipped {clip.path}: {clip.reason}", file=sys.stderr)
-    set_threads(known.get("threads") if arguments.threads is None else arguments.threads)
-    common = common_to_all(budget, arguments.data, arguments.precision, arguments.device, known)
-    sets = {some[0].set: f"{word}{' in full' * arguments.full}" for word, some in readings.items()}
+    full = " in full" * arguments.full
+    sets = {one.set: Given(f"{word}{full}", set_hash(one.labelled)) for word, (one, *_) in readings.items()}
     device, dry = arguments.device, arguments.dry_run
     tasks = [some[0].known for some in readings.values()]
     tasks += [generated()] if MODULATIONS in arguments.benchmarks else []
     labelled = supervised(named_recipes(arguments.scratch, fields), tasks)
-    taken = [*recipes, *(f"untrained-{name}" for name in recipes), *BANDS]
-    frozen, digests = _frozen(arguments, [*taken, *(cell.partition("/")[0] for cell in labelled)])
-    costs = resolve_costs(folder, {**recipes, **labelled}, budget, common, sets, device, frozen=digests, dry_run=dry)
-    layout = Layout(recipes, costs, arguments.seeds, labelled, list(frozen), curve=not arguments.last_only)
+    every: dict[str, Trainable] = {**recipes, **labelled}
+    frozen, digests = _frozen(arguments, list(rows_of(every)))
+    running, inputs = Running(arguments.precision, arguments.threads, device), Inputs(data, sets, steady.given)
+    shared = resolve(folder, every, budget, running, inputs, frozen=digests, dry_run=dry)
+    layout = Layout(recipes, shared.costs, arguments.seeds, labelled, list(frozen), curve=not arguments.last_only)
     flat = [reading for some in readings.values() for reading in some]
-    print(_to_do(layout, folder, flat, arguments))
+    planned: list[Reading | Announced] = [*flat, *(announced() if MODULATIONS in arguments.benchmarks else [])]
+    print(_to_do(layout, folder, planned, steady.measures, device))
     if dry:
         return 0
 
     if MODULATIONS in arguments.benchmarks:
         flat += open_readings([MODULATIONS], folder.path / MODULATIONS, arguments.full)[MODULATIONS]
-    training = Training(arguments.data, arguments.workers, common["precision"], device)
-    work = workers(arguments.engine, device, common["threads"])
-    outcome = work(layout.cells(flat, steady), folder, train=training, listen=Readers(device, frozen))
+    training = Training(arguments.data, arguments.workers, shared.precision, device)
+    work = workers(arguments.engine, device, shared.threads)
+    outcome = work(layout.cells(flat, steady.measures), folder, train=training, listen=Readers(device, frozen))
     if outcome.exit_code:
         return outcome.exit_code
     facts = {"budget": str(budget), "data": str(arguments.data), "failed": outcome.failed}
     facts |= {"command": f"aasp compare {shlex.join(argv)}", "settings": folder.settings}
-    _write(folder, Results(folder, layout, flat, steady).document(facts))
+    _write(folder, Results(folder, layout, flat, steady.measures).document(facts))
     if outcome.busy:
         text = "another process works on it; run the same command again later to include its results"
         print(f"\nnot here: {'; '.join(outcome.busy)}: {text}")
@@ -184,26 +187,26 @@ def _frozen(arguments: Compare, taken: Sequence[str]) -> tuple[dict[str, Callabl
     return readers, digests
 
 
-def _to_do(layout: Layout, folder: Folder, readings: Sequence[Reading], arguments: Compare) -> str:
+def _to_do(
+    layout: Layout,
+    folder: Folder,
+    readings: Sequence[Reading | Announced],
+    steady: Sequence[StabilityMetric],
+    device: str,
+) -> str:
     """The remaining work, its duration, and the disk space it needs."""
-    from aasp.compare.cells import TRAINED
     from aasp.compare.layout import estimate
-    from aasp.compare.measures import MODULATIONS
-    from aasp.compare.readings import generated
 
-    cells = layout.cells(readings)
-    left = [cell for cell in cells if not cell.done(folder.trained(cell.name, cell.seed))]
-    seconds = sum(reading.known.seconds for reading in readings) / 2  # two readings per set
-    seconds += generated().seconds if MODULATIONS in arguments.benchmarks else 0
-    found = estimate(layout, left, seconds, arguments.device)
+    cells, heard = layout.cells(readings, steady), {one.name: one.heard for one in [*readings, *steady]}
+    left = estimate(layout, folder, cells, heard, device)
     steps = ", ".join(f"{name} {cost.steps:,} steps" for name, cost in layout.costs.items())
     free = shutil.disk_usage(
         next(path for path in [folder.path, *folder.path.absolute().parents] if path.exists())
     ).free
     return (
-        f"{len(left)} of {len(cells)} cells to do, {sum(cell.kind in TRAINED for cell in left)} of them trainings "
-        f"({steps}): about {duration_text(found.training)} of training and {duration_text(found.embedding)} "
-        f"of embedding by one process, {found.bytes / 1e6:,.0f} MB of disk ({free / 1e9:,.1f} GB free)"
+        f"{left.cells} of {len(cells)} cells to do, {left.trainings} of them trainings "
+        f"({steps}): about {duration_text(left.training)} of training and {duration_text(left.embedding)} "
+        f"of embedding by one process, {left.bytes / 1e6:,.0f} MB of disk ({free / 1e9:,.1f} GB free)"
     )
 
 

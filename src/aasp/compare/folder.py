@@ -23,8 +23,14 @@ from aasp import documents
 from aasp.compare.measures import Scores
 from aasp.errors import AaspError
 from aasp.files import atomic_write, clear_left, hidden, locked
+from aasp.training.tracking import read_starts
 
 REMEDY = "remove it, and it is made again"
+
+
+def file_name(name: str) -> str:
+    """The name of a set or a measure as a name of a file or a folder."""
+    return name.replace("/", "-").replace(" ", "-")
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ class Measured:
         write_json(self._file(measure), asdict(scores))
 
     def _file(self, measure: str) -> Path:
-        return self.path / "scores" / f"{measure.replace('/', '-').replace(' ', '-')}.json"
+        return self.path / "scores" / f"{file_name(measure)}.json"
 
 
 @dataclass(frozen=True)
@@ -168,28 +174,30 @@ class Folder:
                 self.path.rmdir()
             raise
 
-    def check(self, wanted: Mapping[str, Any]) -> None:
+    def check(self, wanted: Mapping[str, Any], known: Mapping[str, Any] | None = None) -> None:
         """Check that the common settings are equal to those in the folder, if it has any.
+
+        Args:
+            wanted: the settings.
+            known: those in the folder, if they are not only in its settings.json.
 
         Raises:
             AaspError: the cells in the folder were trained with other settings.
         """
-        known = self.settings
+        known = self.settings if known is None else known
         for name in sorted(name for name in wanted if known and known.get(name) != wanted[name]):
             raise AaspError(
                 f"output holds another {self.kind}: {self.path} has {name} = {known.get(name)}, this one "
                 f"{wanted[name]}; choose another --out, or the same to resume"
             )
 
-    def ensure_settings(self, wanted: Mapping[str, Any]) -> None:
-        """Write the common settings of all cells, or check that they are the same.
-
-        Raises:
-            AaspError: the cells in the folder were trained with other settings.
-        """
-        self.check(wanted)
-        if not self.settings:
-            self.write_settings(wanted)
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """The environment and the data of a pre-training in the folder, as its run recorded them; or nothing."""
+        for file in sorted(self.path.glob("cells/*/seed-*/environment.json")):
+            if starts := read_starts(file):
+                return starts[-1]
+        return {}
 
     def write_settings(self, settings: Mapping[str, Any]) -> None:
         write_json(self.path / "settings.json", settings)

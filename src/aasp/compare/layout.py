@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from aasp.compare.budget import Costs, Trainable, embedding_speed
 from aasp.compare.cells import TRAINED, Cell
+from aasp.compare.folder import Folder
 from aasp.compare.measures import Measure
-from aasp.compare.readings import BANDS, Reading
+from aasp.compare.readings import BANDS, Announced, Heard, Reading
 from aasp.compare.supervised import LabelledTask, Supervised, cell_name, system_name
 from aasp.compare.training import stages
 from aasp.config import fingerprint, with_fields
@@ -99,19 +101,20 @@ class Layout:
         """Number of trainings in a cell: with labels, one for each fold."""
         return self.supervised[cell.name].task.rounds if cell.kind == "scratch" else 1
 
-    def cells(self, readings: Sequence[Reading], more: Sequence[Measure] = ()) -> list[Cell]:
+    def cells(self, readings: Sequence[Reading | Announced], more: Sequence[Measure] = ()) -> list[Cell]:
         """All cells, seed by seed, so that after a stop all recipes have about the same number.
 
         Args:
-            readings: measures of all cells.
+            readings: measures of all cells; for a plan they may be announced ones.
             more: additional measures of encoders.
         """
-        every = [*readings, *more]
+        probed: Any = readings
+        every = [*probed, *more]
         given = [
-            *(Cell(name, 0, readings, None, "log-mel") for name in BANDS),
+            *(Cell(name, 0, probed, None, "log-mel") for name in BANDS),
             *(Cell(name, 0, every, None, "frozen") for name in self.frozen),
         ]
-        return [*given, *self._trained(readings, every)]
+        return [*given, *self._trained(probed, every)]
 
     def _trained(self, readings: Sequence[Reading], measures: Sequence[Measure]) -> Iterator[Cell]:
         pattern: dict[str, str] = {}
@@ -130,38 +133,60 @@ class Layout:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Time of some cells in one process, in seconds of training steps and of embedding, and bytes on disk."""
+    """What is left to do in one process.
 
+    Attributes:
+        cells, trainings: number of cells, and of those that still have to be trained.
+        training, embedding: seconds of training steps and of embedding.
+        bytes: on disk.
+    """
+
+    cells: int
+    trainings: int
     training: float
     embedding: float
     bytes: float
 
 
-def estimate(layout: Layout, cells: Sequence[Cell], seconds: float, device: str) -> Estimate:
-    """Estimate the time of the remaining cells; each architecture is timed briefly.
+def estimate(
+    layout: Layout, folder: Folder, cells: Sequence[Cell], heard: Mapping[str, Heard], device: str
+) -> Estimate:
+    """Estimate the time of the remaining work; each architecture is timed briefly.
 
     Args:
         layout: of the comparison.
-        cells: the remaining cells.
-        seconds: of sound that each encoder embeds.
+        folder: what is in it is not done again.
+        cells: all of them.
+        heard: by measure, what each encoder embeds for it, and its seconds.
         device: where encoders run.
     """
-    trained = [cell for cell in cells if cell.kind in TRAINED]
+    left = [(cell, trained) for cell in cells if not cell.done(trained := folder.trained(cell.name, cell.seed))]
+    started = [cell for cell, trained in left if not trained.finished]
+    trainings = [cell for cell in started if cell.kind in TRAINED]
     one = lambda name: layout.costs[name].steps * layout.costs[name].seconds
-    training = sum(one(cell.name) * layout.rounds(cell) for cell in trained)
-    embedding, size = 0.0, 0.0
-    speeds: dict[str, float] = {}
-    for cell in cells:
-        if cell.recipe is not None:
-            shape, models = fingerprint(cell.recipe.model), 1 + len(cell.stages)
-            if shape not in speeds:
-                speeds[shape] = embedding_speed(cell.recipe, device)
-            own = layout.supervised[cell.name].task.seconds if cell.kind == "scratch" else seconds
-            embedding += (models if cell.curve else 1) * own / speeds[shape]
-            size += models * layout.rounds(cell) * model_bytes(cell.recipe)
+    training = sum(one(cell.name) * layout.rounds(cell) for cell in trainings)
+    size = sum(
+        (1 + len(cell.stages)) * layout.rounds(cell) * model_bytes(cell.recipe) for cell in started if cell.recipe
+    )
     # A cell in training has two checkpoints, and a third that is being written.
-    size += 3 * max((layout.costs[cell.name].checkpoint for cell in trained), default=0)
-    return Estimate(training, embedding, size)
+    size += 3 * max((layout.costs[cell.name].checkpoint for cell in trainings), default=0)
+    embedding = 0.0
+    speeds: dict[str, float] = {}
+    for cell, trained in left:
+        if cell.recipe is None:
+            continue
+        if cell.kind == "scratch":  # its test clips are scored in the training
+            seconds = 0.0 if trained.finished else layout.supervised[cell.name].task.seconds
+        else:
+            missing = [
+                [m.name for m in cell.measures if place.scores(m.name) is None] for _, place in cell.measured(trained)
+            ]
+            seconds = sum(sum(dict(heard[name] for name in names).values()) for names in missing)
+        shape = fingerprint(cell.recipe.model)
+        if shape not in speeds:
+            speeds[shape] = embedding_speed(cell.recipe, device)
+        embedding += seconds / speeds[shape]
+    return Estimate(len(left), len(trainings), training, embedding, size)
 
 
 def model_bytes(recipe: Recipe) -> int:

@@ -17,6 +17,8 @@ import numpy as np
 
 from aasp.audio.sounds import Sound
 from aasp.compare.cells import Cell
+from aasp.compare.folder import file_name
+from aasp.compare.inputs import check_files
 from aasp.compare.measures import MODULATIONS, Kept, Listener, Scores, checked, modulated, opened, scores_of
 from aasp.compare.supervised import LabelledTask, SupervisedReader
 from aasp.datasets import demo, modulations
@@ -39,6 +41,7 @@ CLIPS, HOURS = 1_000, 0.75
 """The largest subset of a set, without `--full`."""
 BANDS = {"log-mel-40": 40, "log-mel-128": 128}
 """Cells of the baselines without an encoder: bands of the log-mel whose statistics are probed."""
+Heard = tuple[str, float]
 Way = Literal["default vector", "best layer"]
 WAYS: tuple[Way, ...] = ("default vector", "best layer")
 
@@ -143,9 +146,6 @@ class Reading:
         self.name, self.set, self.way = f"{name}, {way}", name, way
         self.labelled, self.known, self.task = labelled, known, task
 
-    @property
-    def averaged(self) -> bool:
-        """Whether it is part of the average over sets: generated modulations are not."""
     @cached_property
     def tested(self) -> tuple[Sound, ...]:
         """The scored clips."""
@@ -156,6 +156,9 @@ class Reading:
         """What an encoder embeds, once for all readings of the set, and its seconds."""
         return self.set, self.known.seconds
 
+    @property
+    def averaged(self) -> bool:
+        """Whether it is part of the average over sets: generated modulations are not."""
         return self.set != MODULATIONS
 
     def __call__(self, reader: Readable) -> Scores:
@@ -173,7 +176,7 @@ def open_readings(words: Iterable[str], folder: Path, full: bool) -> dict[str, l
         full: do not thin the sets.
 
     Raises:
-        AaspError: a word is not a set, two sets have one name, or data are invalid.
+        AaspError: a word is not a set, two sets have one name or would share a file, or data are invalid.
     """
     found: dict[str, list[Reading]] = {}
     for word in dict.fromkeys(words):
@@ -181,8 +184,25 @@ def open_readings(words: Iterable[str], folder: Path, full: bool) -> dict[str, l
         known = next((other for other, readings in found.items() if readings[0].set == name), None)
         if known:
             raise AaspError(f"--benchmarks {word}: called {name}, as {known} is; name one of them")
+        if word != MODULATIONS and file_name(name) == MODULATIONS:
+            raise AaspError(f"--benchmarks {word}: called {name}, as the generated set is; rename its folder")
+        check_files(name, word, {readings[0].set: other for other, readings in found.items()})
         found[word] = list(_readings(name, labelled, full))
     return found
+
+
+@dataclass(frozen=True)
+class Announced:
+    """A reading of `modulations` before its sounds are made: as much as a plan needs."""
+
+    name: str
+    set: str
+    heard: Heard
+
+
+def announced() -> list[Announced]:
+    """The readings of `modulations` before its sounds are made."""
+    return [Announced(f"{MODULATIONS}, {way}", MODULATIONS, (MODULATIONS, generated().seconds)) for way in WAYS]
 
 
 def generated() -> LabelledTask:

@@ -3,95 +3,145 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from aasp.compare.budget import Budget, Costs, Trainable, costs
 from aasp.compare.folder import REMEDY, Folder
+from aasp.compare.inputs import Inputs
 from aasp.compare.layout import identity
-from aasp.devices import device_of
+from aasp.compare.readings import BANDS
+from aasp.devices import device_of, model_of
 from aasp.documents import as_written
 from aasp.errors import AaspError
 from aasp.training.precision import Precision, has_fast_bf16
 
 
-def common_to_all(
-    budget: Budget, data: Path, precision: Precision, device: str, known: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The settings shared by all trainings, as JSON values.
+@dataclass(frozen=True)
+class Running:
+    """How trainings run, as the command line says it.
 
-    Args:
-        budget: of each training.
-        data: the training data.
-        precision: of the forward pass; "auto" is the precision stored in this folder, or the faster one here.
+    Attributes:
+        precision: of the forward pass; "auto" is the precision stored in the folder, or the faster one here.
+        threads: CPU threads of torch; None is the number stored in the folder, or the current one.
         device: of the trainings.
-        known: settings of the folder.
     """
-    if precision == "auto":
-        precision = known.get("precision") or ("bf16" if has_fast_bf16(device_of(device)) else "fp32")
-    return {
-        "budget": str(budget),
-        "data": str(data),
-        "precision": precision,
-        "threads": torch.get_num_threads(),
-    }
+
+    precision: Precision = "auto"
+    threads: int | None = None
+    device: str = "auto"
+
+    def resolved(self, known: Mapping[str, Any]) -> dict[str, Any]:
+        """Precision and threads as JSON values; torch is set to that number of threads.
+
+        Args:
+            known: settings of the folder, locked so that processes started at once get the same ones.
+        """
+        threads = known.get("threads") if self.threads is None else self.threads
+        if threads is not None:
+            torch.set_num_threads(int(threads))
+        precision = known.get("precision") if self.precision == "auto" else self.precision
+        if precision is None:
+            precision = "bf16" if has_fast_bf16(device_of(self.device)) else "fp32"
+        return {"precision": precision, "threads": torch.get_num_threads()}
 
 
-def resolve_costs(
+@dataclass(frozen=True)
+class Shared:
+    """What all trainings of a comparison have in common.
+
+    Attributes:
+        costs: cost and steps of each recipe, and of each cell that is trained with labels.
+        precision, threads: of all trainings.
+    """
+
+    costs: Mapping[str, Costs]
+    precision: Precision
+    threads: int
+
+
+def resolve(
     folder: Folder,
     recipes: Mapping[str, Trainable],
     budget: Budget,
-    common: Mapping[str, Any],
-    sets: Mapping[str, str],
-    device: str,
+    running: Running,
+    inputs: Inputs,
     *,
     frozen: Mapping[str, str] | None = None,
     dry_run: bool = False,
-) -> dict[str, Costs]:
-    """The cost and steps of each recipe: as stored in this folder, else measured now and stored.
+) -> Shared:
+    """The common settings: as stored in the folder, else determined now and stored.
 
     Args:
         folder: of the comparison; recipes and sets may be added to it.
         recipes: by name; and, by cell, architectures that are trained with labels.
         budget: of each training.
-        common: common settings of all trainings.
-        sets: the word for each set on the command line, by its name.
-        device: where steps are timed.
+        running: precision, threads and device.
+        inputs: data and sets.
         frozen: hash of each encoder that is not trained here, by its name.
         dry_run: write nothing.
 
     Raises:
-        AaspError: the folder contains another comparison, or the budget is less than a step of a recipe.
+        AaspError: the folder contains another comparison, an input has changed, the budget is less than a step of a
+            recipe, or a recipe would be timed on another machine than the others.
     """
-    folder.check(common)
+    folder.check({"budget": str(budget), "data": inputs.data.word})
     with contextlib.nullcontext() if dry_run else folder.setup_lock():
         known = folder.settings
-        folder.check(common)
         with as_written(folder.path / "settings.json", REMEDY):
+            common = {"budget": str(budget), "data": inputs.data.word, **running.resolved(known)}
             kept: dict[str, Any] = {name: dict(one) for name, one in known.get("recipes", {}).items()}
-            named: dict[str, str] = dict(known.get("sets", {}))
-        for name, word in sets.items():
-            if named.setdefault(name, word) != word:
-                text = f"{folder.path} has measured {named[name]} as {name}"
-                raise AaspError(f"--benchmarks {word}: {text}; choose another --out")
-        encoders: dict[str, str] = dict(known.get("frozen", {}))
+            encoders: dict[str, str] = dict(known.get("frozen", {}))
+        folder.check(common)
+        joined = inputs.joined(folder)
         for name, digest in (frozen or {}).items():
             if encoders.setdefault(name, digest) != digest:
                 text = f"{folder.path} has measured another encoder as {name}"
                 raise AaspError(f"--encoder {name}: {text}; choose another --out")
+        _check_names(folder, {**kept, **recipes}, encoders, frozen or {})
         for name, recipe in recipes.items():
             if name in kept and kept[name]["identity"] != identity(recipe):
                 text = f"{folder.path} has a recipe {name} with other fields"
                 raise AaspError(f"output holds another comparison: {text}; choose another --out, or the same --set")
-        found = {}
-        for name, recipe in recipes.items():
-            if name not in kept:
-                made = costs(name, recipe, budget, common["precision"], device)
-                kept[name] = {"identity": identity(recipe), **made.to_dict()}
-            found[name] = Costs(**{key: value for key, value in kept[name].items() if key != "identity"})
+        here = model_of(device_of(running.device))
+        machine = known.get("machine", here)
+        new = [name for name in recipes if name not in kept]
+        if new and budget.unit == "minutes" and machine != here:
+            text = f"{folder.path} has timed its recipes on {machine}, this is {here}"
+            raise AaspError(f"{new[0]}: {text}; add it there, or choose another --out")
+        for name in new:
+            made = costs(name, recipes[name], budget, common["precision"], running.device)
+            kept[name] = {"identity": identity(recipes[name]), **made.to_dict()}
+        with as_written(folder.path / "settings.json", REMEDY):
+            fields = lambda name: {key: value for key, value in kept[name].items() if key != "identity"}
+            found = {name: Costs(**fields(name)) for name in recipes}
         if not dry_run:
-            folder.write_settings({**common, "sets": named, "recipes": kept, "frozen": encoders})
-    return found
+            folder.write_settings({**common, "machine": machine, **joined, "recipes": kept, "frozen": encoders})
+    return Shared(found, common["precision"], common["threads"])
+
+
+def rows_of(recipes: Mapping[str, object]) -> Iterator[str]:
+    """The names of the rows of recipes, of their baselines and of the log-mel statistics."""
+    yield from BANDS
+    for name in recipes:
+        cell, labelled, _ = name.partition("/")
+        yield from (cell,) if labelled else (cell, f"untrained-{cell}")
+
+
+def _check_names(
+    folder: Folder, recipes: Mapping[str, object], encoders: Mapping[str, str], given: Mapping[str, str]
+) -> None:
+    """Check that no encoder has the name of another row.
+
+    Raises:
+        AaspError: one does.
+    """
+    for name in sorted(set(encoders) & set(rows_of(recipes))):
+        if name in given:
+            raise AaspError(f"--encoder {name}: {folder.path} has another row of this name; rename the encoder")
+        raise AaspError(
+            f"{name}: {folder.path} has an --encoder of this name; rename the recipe, or choose another --out"
+        )

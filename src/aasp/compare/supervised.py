@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from aasp.audio.sounds import Sound
+from aasp.compare.folder import file_name
 from aasp.config import fingerprint, to_dict
 from aasp.datasets.labelled import LabelledSet
 from aasp.errors import AaspError
@@ -119,7 +120,7 @@ def system_name(recipe: str) -> str:
 
 def cell_name(system: str, set: str) -> str:
     """The cell of a system's trainings on one set; also the folder of its seeds."""
-    return f"{system}/{set.replace('/', '-').replace(' ', '-')}"
+    return f"{system}/{file_name(set)}"
 
 
 def runs_in(cell: Path) -> list[Path]:

@@ -13,6 +13,7 @@ import torch
 from aasp.aliasing.ablation.stability_metric import LOOKED_AT, open_stability_metrics
 from aasp.aliasing.stability.document import examine
 from aasp.aliasing.stability.excerpts import gather
+from aasp.compare.differences import mean
 from aasp.compare.measures import Listener
 from aasp.config import with_fields
 from aasp.datasets.manifest import Manifest
@@ -84,6 +85,23 @@ def test_a_constant_encoder_is_not_ahead_of_its_control(index: Path, encoder: Au
     for measure in open_stability_metrics(str(index))[0]:
         scores = measure(Listener(deaf))
         assert scores.values and np.allclose(scores.values, 0.0) and scores.clusters is None
+
+
+@pytest.mark.slow
+def test_clips_of_one_group_are_drawn_one_by_one(index: Path, encoder: AudioEncoder) -> None:
+    """A single group can't be drawn; it was found out after all trainings."""
+    lines = index.read_text().splitlines()
+    one = index.with_name("one.csv")
+    one.write_text("\n".join([lines[0], *(line.partition(",")[0] + ",same" for line in lines[1:])]))
+    scores = open_stability_metrics(f"{one}:speaker").measures[0](Listener(encoder))
+    assert set(scores.clusters or ()) == {"same"} and mean({0: scores})[0].clusters == len(scores.values)
+
+
+def test_short_clips_are_refused_with_a_remedy_that_exists(tmp_path: Path) -> None:
+    for n in range(8):
+        soundfile.write(tmp_path / f"{n}.wav", np.ones(1600), 16_000)
+    with pytest.raises(AaspError, match=r"0 usable .* 2\.82 s are needed .*; give --stability 8 or more clips"):
+        open_stability_metrics(str(tmp_path))
 
 
 def test_a_column_that_is_not_there_is_named(index: Path) -> None:

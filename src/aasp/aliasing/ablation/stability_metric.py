@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from aasp.aliasing.stability.document import nyquist
-from aasp.aliasing.stability.excerpts import RATE, Excerpts, gather
+from aasp.aliasing.stability.excerpts import FEWEST, RATE, Excerpts, gather
 from aasp.aliasing.stability.measure import observe
-from aasp.aliasing.stability.perturbations import rows
-from aasp.compare.measures import Listener, Measure, Scores
+from aasp.aliasing.stability.perturbations import CONTROLS, rows
+from aasp.compare.inputs import Given, clips_hash
+from aasp.compare.measures import Listener, Scores
 from aasp.compare.readings import AdapterReader
 from aasp.datasets.index import Skipped
 from aasp.datasets.manifest import Manifest
@@ -41,10 +43,15 @@ class StabilityMetric:
         name: one of LOOKED_AT.
         clips: the clips.
         groups: the group of each clip, shape (n,), or None.
+
+    Attributes:
+        heard: what an encoder embeds, once for all of these measures, and its seconds.
     """
 
     def __init__(self, name: str, clips: Excerpts, groups: Sequence[str] | None) -> None:
         self.name, self._clips, self._groups = name, clips, groups
+        embedded = 1 + sum(map(len, LOOKED_AT.values())) + len(CONTROLS)
+        self.heard = "stability", embedded * len(clips) * clips.samples / RATE
 
     def __call__(self, listener: Listener | AdapterReader) -> Scores:
         adapter = AudioEncoderAdapter("cell", listener.encoder) if isinstance(listener, Listener) else listener.adapter
@@ -55,19 +62,34 @@ class StabilityMetric:
         return Scores(METRIC, values[known].tolist(), groups, details={"clips left out": int((~known).sum())})
 
 
-def open_stability_metrics(word: str) -> tuple[list[Measure], list[Skipped]]:
-    """The measures on clips as given on the command line, `PATH` of a folder or an index, or `INDEX:GROUP`; and the
-    unusable clips, with reasons.
+class Stability(NamedTuple):
+    """The measures on some clips, the unusable clips, with reasons, and the word and the hash of the clips."""
+
+    measures: list[StabilityMetric]
+    skipped: list[Skipped]
+    given: Given | None
+
+
+def open_stability_metrics(word: str | None) -> Stability:
+    """The measures on clips as given on the command line, `PATH` of a folder or an index, or `INDEX:GROUP`.
+
+    Args:
+        word: as typed; None: no measures.
 
     Raises:
         AaspError: no such path or column, or not enough clips that are long enough.
     """
+    if word is None:
+        return Stability([], [], None)
     path, _, group = word.partition(":")
     manifest, unusable = Manifest.open(Path(path))
     column = manifest.column(group) if group else None
-    gathered = gather(manifest, clips=CLIPS, seconds=SECONDS, unusable=unusable)
+    remedy = f"give --stability {FEWEST} or more clips that are longer"
+    gathered = gather(manifest, clips=CLIPS, seconds=SECONDS, unusable=unusable, remedy=remedy)
     groups = None if column is None else column[gathered.rows].astype(str).tolist()
-    return [StabilityMetric(name, gathered.excerpts, groups) for name in LOOKED_AT], gathered.skipped
+    measures = [StabilityMetric(name, gathered.excerpts, groups) for name in LOOKED_AT]
+    given = Given(word, clips_hash([manifest.sound(int(row)) for row in gathered.rows], groups))
+    return Stability(measures, gathered.skipped, given)
 
 
 def _octaves(adapter: EncoderAdapter, clips: Excerpts) -> Mapping[str, np.ndarray]:

@@ -15,11 +15,12 @@ from typing import Any
 from aasp.compare.budget import seconds_per_step
 from aasp.compare.cells import Cell as SeededCell
 from aasp.compare.measures import Measure
-from aasp.compare.training import Training
 from aasp.config import with_fields
+from aasp.errors import AaspError
 from aasp.parts import look_up
 from aasp.pretrain import recipes
 from aasp.pretrain.recipe import Recipe
+from aasp.training.precision import Precision
 
 RECIPE = "aasp_tiny"
 """The recipe that all cells modify."""
@@ -97,14 +98,21 @@ def _read() -> dict[str, Suite]:
 SUITES = _read()
 
 
-def steps_within(suite: Suite, minutes: float, seeds: int, training: Training) -> int:
+def steps_within(suite: Suite, minutes: float, seeds: int, precision: Precision, device: str) -> int:
     """The number of steps at which all cells and seeds train for the given minutes in total on this machine.
 
     Each cell is timed for a few steps on noise; decoding and measuring are not included.
+
+    Raises:
+        AaspError: the minutes are less than a step of each.
     """
     seconds = 0.0
     for cell in suite:
-        one = seconds_per_step(cell.recipe(10, 0), training.precision, training.device)
+        one = seconds_per_step(cell.recipe(10, 0), precision, device)
         print(f"timing {cell.name}: {one:.2f} s a step")
         seconds += one
-    return max(1, int(60 * minutes / (seeds * seconds)))
+    steps = int(60 * minutes / (seeds * seconds))
+    if steps < 1:
+        least = f"a step of each of {len(suite.cells)} cells × {seeds} seeds takes {seeds * seconds / 60:.2g} minutes"
+        raise AaspError(f"--budget {minutes:g}: {least}; give more")
+    return steps

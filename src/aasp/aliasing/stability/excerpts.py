@@ -88,6 +88,7 @@ def gather(
     seconds: float,
     unusable: Sequence[Skipped] = (),
     progress: Callable[[int, int], object] = lambda done, total: None,
+    remedy: str = "lower --seconds, raise --clips or give other clips",
 ) -> Gathered:
     """Cut the loudest excerpt of clips spread evenly over a set.
 
@@ -97,6 +98,7 @@ def gather(
         seconds: length of an excerpt; rounded to whole frames of 10 ms.
         unusable: clips that the manifest already excluded; they are listed with the others.
         progress: called with (clips read, clips in all).
+        remedy: if there are too few clips, for the message.
 
     Raises:
         AaspError: too few clips are left.
@@ -121,10 +123,7 @@ def gather(
         progress(done, len(spread))
     if len(rows) < FEWEST:
         why = f"; of {len(skipped)} skipped the first is {skipped[0].path}: {skipped[0].reason}" if skipped else ""
-        raise AaspError(
-            f"{manifest.source}: {len(rows)} usable clip(s), {FEWEST} or more are needed{why}; "
-            "lower --seconds, raise --clips or give other clips"
-        )
+        raise AaspError(f"{manifest.source}: {len(rows)} usable clip(s), {FEWEST} or more are needed{why}; {remedy}")
     return Gathered(Excerpts(torch.from_numpy(np.stack(sources))), np.array(rows), skipped)
 
 

@@ -129,14 +129,8 @@ class Finetuning:
 
     @cached_property
     def labels_hash(self) -> str:
-        """Hash of every clip's labels, part and channels, and of the classes, 16 hexadecimal digits."""
-        data = self.labelled
-        marks: list = [list(data.classes), [list(labels) for labels in data.labels], list(data.parts)]
-        channels = [channels_of(sound) for sound in data.sounds]
-        marks += [channels] if set(channels) != {"mean"} else []
-        if data.events is not None:
-            marks.append([[(one.start, one.end, one.label) for one in ones] for ones in data.events])
-        return sha256(json.dumps(marks).encode()).hexdigest()[:16]
+        """The hash of the data by `labels_hash`."""
+        return labels_hash(self.labelled)
 
     @cached_property
     def encoder_hash(self) -> str:
@@ -159,6 +153,16 @@ class Finetuning:
                 "clips": {"train": len(round_.train), "valid": len(round_.valid), "test": len(round_.test)},
             },
         }
+
+
+def labels_hash(data: LabelledSet) -> str:
+    """Hash of every clip's labels, part and channels, and of the classes, 16 hexadecimal digits."""
+    marks: list = [list(data.classes), [list(labels) for labels in data.labels], list(data.parts)]
+    channels = [channels_of(sound) for sound in data.sounds]
+    marks += [channels] if set(channels) != {"mean"} else []
+    if data.events is not None:
+        marks.append([[(one.start, one.end, one.label) for one in ones] for ones in data.events])
+    return sha256(json.dumps(marks).encode()).hexdigest()[:16]
 
 
 def _holding(config: AudioEncoderConfig, recipe: FinetuneRecipe) -> float:
