@@ -49,7 +49,10 @@ def test_equal_inputs_are_accepted_and_others_added(folder: Folder) -> None:
         ({"data": Given("sounds", "e")}, "--data sounds: its files have changed since .*; restore them"),
         ({"sets": {"words": Given("w:label:split", "2")}}, "--benchmarks w:label:split: its clips, labels, .* changed"),
         ({"sets": {"words": Given("v:label:split", "1")}}, "has measured w:label:split as words; choose another --out"),
-        ({"stability": Given("clips", "t")}, "--stability clips: .* other clips or groups as clips:speaker; restore"),
+        (
+            {"stability": Given("clips", "t")},
+            "--stability clips: .* other clips or groups as clips:speaker; give the same",
+        ),
     ],
 )
 def test_changed_inputs_are_refused(folder: Folder, changed: dict[str, Any], message: str) -> None:

@@ -74,7 +74,7 @@ class Inputs:
             check_files(name, word, sets)
         if stability and self.stability and stability.hash != self.stability.hash:
             text = f"{where} has measured other clips or groups as {stability.word}"
-            raise AaspError(f"--stability {self.stability.word}: {text}; {AGAIN}")
+            raise AaspError(f"--stability {self.stability.word}: {text}; give the same, or choose another --out")
         kept = stability and stability._asdict()
         return {"data_hash": data, "sets": sets, "set_hashes": hashes, "stability": kept}
 

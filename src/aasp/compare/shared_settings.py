@@ -101,7 +101,11 @@ def resolve(
             if encoders.setdefault(name, digest) != digest:
                 text = f"{folder.path} has measured another encoder as {name}"
                 raise AaspError(f"--encoder {name}: {text}; choose another --out")
-        _check_names(folder, {**kept, **recipes}, encoders, frozen or {})
+        for name in sorted(set(frozen or {}) & set(rows_of({**kept, **recipes}))):
+            raise AaspError(f"--encoder {name}: {folder.path} has another row of this name; rename the encoder")
+        for name in sorted(set(encoders) & set(rows_of(recipes))):
+            text = f"{folder.path} has an --encoder of this name"
+            raise AaspError(f"{name}: {text}; rename the recipe, or choose another --out")
         for name, recipe in recipes.items():
             if name in kept and kept[name]["identity"] != identity(recipe):
                 text = f"{folder.path} has a recipe {name} with other fields"
@@ -129,19 +133,3 @@ def rows_of(recipes: Mapping[str, object]) -> Iterator[str]:
     for name in recipes:
         cell, labelled, _ = name.partition("/")
         yield from (cell,) if labelled else (cell, f"untrained-{cell}")
-
-
-def _check_names(
-    folder: Folder, recipes: Mapping[str, object], encoders: Mapping[str, str], given: Mapping[str, str]
-) -> None:
-    """Check that no encoder has the name of another row.
-
-    Raises:
-        AaspError: one does.
-    """
-    for name in sorted(set(encoders) & set(rows_of(recipes))):
-        if name in given:
-            raise AaspError(f"--encoder {name}: {folder.path} has another row of this name; rename the encoder")
-        raise AaspError(
-            f"{name}: {folder.path} has an --encoder of this name; rename the recipe, or choose another --out"
-        )
