@@ -8,18 +8,21 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from aasp.errors import AaspError
 from aasp.index import Index, nearest
 from aasp.index.databases import to_lancedb, to_qdrant
+from aasp.index.layout import Settings
 from aasp.index.nearest import unit
 from aasp.index.neighbours import neighbours
-from aasp.index.query import embed, model_of, rocchio
+from aasp.index.query import channels_in, embed, model_of, rocchio
 from aasp.model.audio_encoder import load
 
 Run = Callable[..., str]
@@ -114,6 +117,48 @@ def test_a_file_finds_itself_and_examples_are_left_out(index: Index, sounds: Pat
         *(embed(index, model_of(index), [str(sounds / "d.wav")])), index.vectors[[0, 1]], index.vectors[[3]]
     )
     assert [one["row"] for one in found] == [row for row in index.search(moved, 4)[0][0] if row not in (0, 3)]
+
+
+@pytest.fixture
+def stereo(tmp_path: Path) -> Path:
+    """A folder of two files with different noise in their channels, and a mono one."""
+    folder, rng = tmp_path / "stereo", np.random.default_rng(0)
+    folder.mkdir()
+    for name in ("a.wav", "b.wav"):
+        soundfile.write(folder / name, rng.standard_normal((12_000, 2)) * [0.02, 0.2], 16_000)
+    soundfile.write(folder / "c.wav", np.cumsum(rng.standard_normal(12_000)) / 400, 16_000)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--channels", "first"], ["--channels", "2"], ["--channels", "each"], ["--precision", "bf16"]],
+    ids=lambda words: words[1],
+)
+def test_a_file_is_embedded_with_the_settings_of_the_index(
+    stereo: Path, model: Path, tmp_path: Path, run: Run, words: list[str]
+) -> None:
+    run("index", model, stereo, "--out", tmp_path / "i", *words)
+    index, encoder = Index.open(tmp_path / "i"), model_of(Index.open(tmp_path / "i"))
+    rows = [row for row in range(len(index)) if index.sound(row).path == str(stereo / "b.wav")]
+    assert len(rows) == (2 if words[1] == "each" else 1)
+    made = embed(index, encoder, channels_in(index, str(stereo / "b.wav")))
+    np.testing.assert_allclose(made, index.vectors[rows].astype(np.float32), atol=2.5e-4)  # rounded to float16
+    plain = embed(replace(index, state=replace(index.state, settings=Settings())), encoder, [str(stereo / "b.wav")])
+    assert all(np.abs(plain[0] - index.vectors[row]).max() > 4e-4 for row in rows), "the setting does matter here"
+    found = printed(run("search", index.folder, stereo / "b.wav", "--format", "json"), "json")
+    assert {one["row"] for one in found[: len(rows)]} == set(rows) and len(found) == len(index)
+    assert [one["similarity"] for one in found[: len(rows)]] == pytest.approx([1.0] * len(rows), abs=1e-3)
+    within = ["--frames", "--within", "b.wav", "--format", "json"]
+    assert printed(run("search", index.folder, stereo / "b.wav", *within), "json")[0]["similarity"] > 0.999
+
+
+def test_a_file_without_the_channel_of_the_index_is_refused(
+    stereo: Path, model: Path, tmp_path: Path, run: Run
+) -> None:
+    run("index", model, stereo, "--out", tmp_path / "i", "--channels", "2")
+    line = run("search", tmp_path / "i", stereo / "c.wav", code=2)
+    assert "c.wav: has 1 channel(s), and " in line and "is of channel 2; choose a file that has it" in line
 
 
 def test_moments_of_the_results(index: Index, sounds: Path, tmp_path: Path, run: Run, noise: Write) -> None:

@@ -14,10 +14,12 @@ import pytest
 import soundfile
 
 import aasp
-from aasp.audio.sounds import Samples, duration
+from aasp.audio.sounds import Recording, Samples, duration
 from aasp.cli.main import main
 from aasp.evaluate.finetune.over_time import step_probabilities
 from aasp.evaluate.finetune.predict import load_classifiers, predictions
+from aasp.index import Index
+from aasp.index.query import embed, model_of
 
 pytest.importorskip("fastapi")
 from aasp.serve.batches import Batcher
@@ -155,6 +157,36 @@ def test_waiting_sounds_are_batched_by_kind_and_a_failure_costs_one() -> None:
     assert calls == [("x", 2), ("y", 2), ("y", 1), ("y", 1), ("x", 1)]
     batcher.close(5)
     assert not batcher.alive
+
+
+@pytest.mark.parametrize(
+    "words", [["--channels", "2"], ["--channels", "each"], ["--precision", "bf16"]], ids=lambda words: words[1]
+)
+def test_a_query_is_embedded_with_the_settings_of_the_index(
+    asking: Asking, models: Path, sounds: Path, tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["index", str(models / "encoder"), str(sounds), "--out", str(tmp_path / "i"), *words]) == 0
+    client, query = asking(str(tmp_path / "i")), (sounds / "b.flac").read_bytes()
+    each = words[1] == "each"
+    if each:
+        refused = client.post("/search", content=query)
+        assert refused.status_code == 422 and "the sound has 2; give channels=mean, first" in refused.json()["error"]
+        soundfile.write(tmp_path / "mono.wav", soundfile.read(sounds / "a.wav")[0][:, 0], 32_000)
+        assert client.post("/search", content=(tmp_path / "mono.wav").read_bytes()).status_code == 200
+    found = client.post("/search" + "?channels=2" * each, content=query).json()["results"]
+    assert found[0]["path"] == "b.flac" and found[0].get("channel", "2") == "2"
+    index = Index.open(tmp_path / "i")
+    channels = "mean" if words[0] == "--precision" else 2
+    own = embed(index, model_of(index), [Recording(str(sounds / "b.flac"), channels)])
+    expected = index.vectors[[one["row"] for one in found]].astype(np.float32) @ own[0]
+    assert expected[0] == pytest.approx(1, abs=1e-3)
+    assert [one["similarity"] for one in found] == pytest.approx(expected.tolist(), abs=2e-6)  # bf16 differs by more
+    (default,) = (
+        option["schema"]["default"]
+        for option in client.get("/openapi.json").json()["paths"]["/search"]["post"]["parameters"]
+        if option["name"] == "channels"
+    )
+    assert default == index.settings.channels
 
 
 def test_the_rows_of_an_index_that_are_nearest(

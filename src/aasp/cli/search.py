@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 class Search(DeviceOptions):
     """Find the sounds of an index that are nearest to a sound file, or to one of its rows.
 
-    Every row is compared: the result is exact. Similarities are cosines.
+    Every row is compared: the result is exact. Similarities are cosines. A file's vector is made with the index's own
+    settings; if the index has a row per channel, the nearest of the file's channels counts.
     """
 
     index: tyro.conf.Positional[Path]
@@ -69,16 +70,20 @@ def run(argv: list[str]) -> int:
         detail = f"--frames, and the index is of moments of {index.settings.window:g} s"
         raise AaspError(f"{detail}; leave it out")
     queries = _Queries(index, arguments)
-    (query,) = queries.vectors([arguments.query])
-    query = rocchio(query, queries.vectors(arguments.like), queries.vectors(arguments.unlike))
+    own = queries.vectors([arguments.query])
+    like, unlike = queries.vectors(arguments.like), queries.vectors(arguments.unlike)
+    query = np.stack([rocchio(one, like, unlike) for one in own])
     most = arguments.count + len(queries.rows)  # the named rows are removed afterwards
-    (numbers,), (similarities,) = index.search(query, most, _within(index, arguments.within))
-    pairs = [(int(row), float(one)) for row, one in zip(numbers, similarities, strict=True) if row not in queries.rows]
-    if not pairs:
+    numbers, similarities = index.search(query, most, _within(index, arguments.within))
+    best: dict[int, float] = {}  # of the query's channels
+    for row, one in zip(numbers.ravel().tolist(), similarities.ravel().tolist(), strict=True):
+        if row not in queries.rows:
+            best[row] = max(one, best.get(row, one))
+    if not best:
         raise AaspError(f"{arguments.index}: nothing left to search; there is no other row")
     found = [
         described(index, row, similarity) | {"path": index.sound(row).path}
-        for row, similarity in pairs[: arguments.count]
+        for row, similarity in sorted(best.items(), key=lambda pair: -pair[1])[: arguments.count]
     ]
     if arguments.frames:
         found = queries.moments(found, query)
@@ -91,7 +96,8 @@ def run(argv: list[str]) -> int:
 
 @dataclass
 class _Queries:
-    """Files and rows as vectors; the model is loaded when the first file is named."""
+    """Files and rows as vectors (C, D), C channels of a file if the index has a row per channel; the model is loaded
+    when the first file is named."""
 
     index: Index
     arguments: Search
@@ -106,7 +112,7 @@ class _Queries:
         return model_of(self.index, self.arguments.place())
 
     def vectors(self, words: Sequence[str]) -> np.ndarray:
-        from aasp.index.query import embed
+        from aasp.index.query import channels_in, embed
 
         made = []
         for word in words:
@@ -114,14 +120,14 @@ class _Queries:
                 row = int(word)
                 self.index.sound(row)
                 self.rows.append(row)
-                made.append(np.asarray(self.index.vectors[row], np.float32))
+                made.append(np.asarray(self.index.vectors[row : row + 1], np.float32))
                 continue
             if os.path.isdir(word):
                 raise AaspError(f"a folder where a sound file was meant: {word}; name a file, or the number of a row")
             if not os.path.exists(word):
                 raise AaspError(f"no such file: {word}; name a sound file, or a row from 0 to {len(self.index) - 1}")
-            made.append(embed(self.index, self.encoder, [word])[0])
-        return np.stack(made) if made else np.zeros((0, self.index.vectors.shape[1]), np.float32)
+            made.append(embed(self.index, self.encoder, channels_in(self.index, word)))
+        return np.concatenate(made) if made else np.zeros((0, self.index.vectors.shape[1]), np.float32)
 
     def moments(self, found: list[dict[str, Any]], query: np.ndarray) -> list[dict[str, Any]]:
         """The nearest windows of the recordings that were found."""

@@ -1,19 +1,21 @@
 """A query: a sound's vector by the index's own model, refined by examples of what is wanted and what is not.
 
-Legend: D width. Source: J. J. Rocchio, Relevance feedback in information retrieval, 1971; its weights as in Manning,
-Raghavan and Schütze, Introduction to Information Retrieval, 2008, section 9.1.1.
+Legend: D width, C channels. Source: J. J. Rocchio, Relevance feedback in information retrieval, 1971; its weights as in
+Manning, Raghavan and Schütze, Introduction to Information Retrieval, 2008, section 9.1.1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from aasp.audio.io import AudioError
-from aasp.audio.sounds import Excerpt, Sound, duration, files
+from aasp.audio.channels import checked
+from aasp.audio.io import AudioError, probe
+from aasp.audio.sounds import Excerpt, Sound, channels_of, chosen, duration, files
 from aasp.errors import AaspError
 from aasp.evaluate.features import PLAIN, Running
 from aasp.evaluate.vectors import VectorRequest, vectors
@@ -44,8 +46,27 @@ def model_of(index: Index, device: str | torch.device = "cpu") -> AudioEncoder:
     return encoder
 
 
+def channels_in(index: Index, path: str) -> list[Sound]:
+    """A file, read as those of the index were: one sound, or, if the index has a row per channel, one for each.
+
+    Raises:
+        AaspError: the file can't be used, or does not have the channel that the index is of.
+    """
+    channels = checked(index.settings.channels)
+    if isinstance(channels, int) and (count := probe(path).channels) < channels:
+        text = f"{path}: has {count} channel(s), and {index.folder} is of channel {channels}"
+        raise AaspError(f"{text}; choose a file that has it, or a row")
+    return chosen(path, channels)
+
+
 def embed(index: Index, encoder: AudioEncoder, sounds: Sequence[Sound], running: Running = PLAIN) -> np.ndarray:
     """Unit vectors of sounds, float32 (n, D), made as those of the index.
+
+    Args:
+        index: gives the vectors' layer, pooling and precision.
+        encoder: its model.
+        sounds: n sounds; `channels_in` chooses a file's channels as the index does.
+        running: batches and threads; the precision is the index's.
 
     Raises:
         AudioError: one can't be used.
@@ -55,6 +76,7 @@ def embed(index: Index, encoder: AudioEncoder, sounds: Sequence[Sound], running:
     def refuse(row: int, error: AudioError) -> None:
         raise error
 
+    running = replace(running, precision=index.settings.precision)
     for some in vectors(encoder, sounds, refuse, VectorRequest(keys_of(index.settings)), running):
         made |= {row: vector for row, (vector, _) in some.items()}
     return unit(np.stack([made[row] for row in range(len(sounds))]))
@@ -86,15 +108,15 @@ def described(index: Index, row: int, similarity: float) -> dict[str, Any]:
 
 
 def moments(
-    index: Index, encoder: AudioEncoder, row: int, query_D: np.ndarray, window: float, running: Running = PLAIN
+    index: Index, encoder: AudioEncoder, row: int, query_CD: np.ndarray, window: float, running: Running = PLAIN
 ) -> tuple[list[tuple[float, float]], np.ndarray]:
-    """Windows of a row's recording, overlapping by half, and their similarity to a query.
+    """Windows of a row's recording, overlapping by half, and their similarity to the nearest of a query's channels.
 
     Args:
         index: an index of whole files.
         encoder: its model.
         row: the row whose recording is searched.
-        query_D: the query.
+        query_CD: the query's vectors, C of them.
         window: length of a window, in seconds.
         running: batches and threads.
 
@@ -105,7 +127,7 @@ def moments(
         AudioError: the recording can't be used.
     """
     sound = index.recording(row)
-    (path,), channels = files(sound), "mean" if isinstance(sound, str) else sound.channels  # type: ignore[union-attr]
+    (path,), channels = files(sound), channels_of(sound)
     spans = list(windows(duration(sound), window, window / 2, encoder.config.frontend.shortest_ms / 1000))
     parts = [Excerpt(path, start, seconds, channels) for start, seconds in spans]
-    return spans, embed(index, encoder, parts, running) @ unit(query_D)
+    return spans, (embed(index, encoder, parts, running) @ unit(query_CD).T).max(1)

@@ -104,10 +104,6 @@ class Server:
     def _add(self, api: FastAPI, path: str, answer: Answer) -> None:
         async def handle(request: Request, options: Any) -> Response:
             channels = checked(options.channels)
-            if channels == "each":
-                raise AaspError(
-                    "channels=each: an answer covers one channel; give mean, first, loudest or a number from 1 on"
-                )
             request_key = answer.request_key(options)
             content = await self._answered(request, answer, options, request_key, channels)
             return Response(content, media_type="application/json")

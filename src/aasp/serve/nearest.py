@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, create_model
 
 from aasp.audio.io import AudioError
 from aasp.audio.sounds import Samples
@@ -29,12 +30,19 @@ class SearchOptions(Options):
 
 
 class Nearest(Answer):
-    """Search an index for the rows nearest to a sound. Their paths are as the index states them."""
+    """Search an index for the rows nearest to a sound. Their paths are as the index states them.
+
+    The sound's vector is made with the index's own settings.
+    """
 
     query = SearchOptions
 
     def __init__(self, index: Index, encoder: AudioEncoder, running: Running) -> None:
-        self._index, self._encoder, self._running = index, encoder, running
+        self._index, self._encoder = index, encoder
+        self._running = replace(running, precision=index.settings.precision)
+        text = "of several: mean, first, loudest, or a number from 1 on; the index's own choice if left out"
+        channels = Field(index.settings.channels, max_length=32, description=text)
+        self.query = create_model("SearchOptions", __base__=SearchOptions, channels=(str, channels))
         self.front = encoder.config.frontend
 
     def request_key(self, options: SearchOptions) -> VectorRequest:

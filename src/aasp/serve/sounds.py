@@ -35,7 +35,7 @@ def decoded(path: str, channels: Channels, front: FrontEndConfig, limits: Limits
 
     Args:
         path: the file.
-        channels: how to mix or choose channels.
+        channels: how to mix or choose channels; "each" is refused for several.
         front: the model's front end.
         limits: limits on its length.
         seconds: maximum time for decoding.
@@ -53,6 +53,11 @@ def decoded(path: str, channels: Channels, front: FrontEndConfig, limits: Limits
             if samples > most:
                 text = f"{samples:,} samples in {info.channels} channels at {info.rate:,} Hz"
                 raise Refusal(413, f"{text}, and {most:,.0f} are the limit; send a part, or fewer channels")
+            if channels == "each":
+                if info.channels > 1:
+                    text = f"channels=each: an answer covers one channel, and {NAME} has {info.channels}"
+                    raise Refusal(422, f"{text}; give channels=mean, first, loudest or a number from 1 on")
+                channels = "first"
             wave = read_sound(Recording(path, channels), rate=front.rate)
         check(wave, path, front)
     except AudioError as error:
