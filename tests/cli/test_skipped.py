@@ -22,6 +22,12 @@ def test_five_are_named_and_all_are_counted_and_listed(tmp_path: Path, capsys: p
         assert list(csv.reader(file)) == [["path", "reason"], *map(list, SEVEN)]
 
 
+def test_an_earlier_list_goes_once_nothing_is_skipped(tmp_path: Path) -> None:
+    show_skipped(SEVEN, tmp_path / "skipped.csv")
+    show_skipped([], tmp_path / "skipped.csv")
+    assert not list(tmp_path.iterdir())
+
+
 def test_in_a_table_and_without_a_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert first(described(SEVEN)) == "\n".join([*(f"{n}.wav: empty file" for n in range(5)), "and 2 more"])
     assert first(["a\nb: empty file"]).count("\n") == 0, "a name with a line break stays in its line"  # type: ignore[union-attr]

@@ -106,8 +106,6 @@ def _update(arguments: Index, out: Path, argv: list[str]) -> None:
         )
     for note in done.notes:
         print(note, file=sys.stderr)
-    if not done.skipped:
-        (out / "skipped.csv").unlink(missing_ok=True)  # of an earlier call
     show_skipped(done.skipped, out / "skipped.csv")
     text = f"{done.added:,} file(s) added" + (f" ({done.changed:,} of them changed)" if done.changed else "")
     gone = f", {done.gone:,} dropped" if done.gone else ""

@@ -38,8 +38,9 @@ def show(lines: Sequence[str], consequence: str) -> None:
 
 
 def show_skipped(skipped: Sequence[Skipped], list_out: Path) -> None:
-    """Print the first skipped files, and list all in a file."""
+    """Print the first skipped files, and list all in a file; without any, an earlier list is removed."""
     if not skipped:
+        list_out.unlink(missing_ok=True)
         return
     from aasp.datasets.manifest import write_skipped
 
