@@ -62,6 +62,13 @@ def test_other_notes_and_takes_are_other_recordings() -> None:
     assert worst < 0.75 * same.SAME
 
 
+@pytest.mark.parametrize("samples", [64, 160, 4_000])
+def test_identical_periodic_sounds_have_no_delay(samples: int) -> None:
+    """They are as similar after any number of periods, up to rounding."""
+    one = same.whitened(np.tile(np.random.default_rng(0).standard_normal(samples), RATE // samples))
+    assert same.correlation(one, one) == (pytest.approx(1, abs=1e-4), 0.0)
+
+
 def test_correlation_agrees_with_numpy() -> None:
     rng = np.random.default_rng(0)
     one, other = rng.standard_normal(40).astype(np.float32), rng.standard_normal(30).astype(np.float32)

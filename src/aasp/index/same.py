@@ -22,6 +22,7 @@ SAME = 0.55
 _FRAME = 512
 _EDGES = np.unique(np.round(2 ** np.arange(1, 8.01, 0.25)).astype(int))[:-1]  # first bins of the bands
 _OVERLAP = 0.5  # minimum overlap, of the shorter sound
+_EQUAL = 1e-4  # correlations this close to the largest are as good: the one of the largest overlap counts
 _SMOOTHED_HZ = 40.0
 _FLOOR = 1e-4  # of the loudest band's power: quieter bands are not fully amplified
 
@@ -78,5 +79,6 @@ def correlation(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
     power = (mine[begin + overlap] - mine[begin]) * (theirs[begin + overlap + lags] - theirs[begin + lags])
     found = np.abs(product[lags]) / np.sqrt(np.maximum(power, 1e-12))
     found[power < 1e-6 * mine[-1] * theirs[-1]] = 0.0  # almost only silence overlaps
-    best = int(found.argmax())
+    likely = np.flatnonzero(found >= found.max() - _EQUAL)
+    best = int(likely[overlap[likely].argmax()])  # a periodic sound is as similar a period later
     return float(min(1.0, found[best])), float(lags[best]) / RATE
