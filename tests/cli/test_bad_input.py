@@ -224,8 +224,8 @@ def test_scan_skips_counts_and_lists_bad_files(aasp: Shell, sounds: Path, capfd:
     assert main(["scan", "sounds", "--out", "x.parquet"]) == 0
     shown = " ".join(capfd.readouterr().out.split())
     assert "files 2" in shown and f"skipped {len(bad)}" in shown
-    assert reasons(Path("skipped.csv")).keys() == bad
-    assert all(reasons(Path("skipped.csv")).values())
+    assert reasons(Path("x.skipped.csv")).keys() == bad
+    assert all(reasons(Path("x.skipped.csv")).values())
 
 
 def test_stats_skips_and_counts_bad_files(aasp: Shell, sounds: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -36,7 +36,7 @@ def test_a_folder(folder: Path, tmp_path: Path, name: str, capsys: pytest.Captur
     manifest, skipped = Manifest.open(out)
     assert skipped == []
     assert [Path(path).name for path in manifest.paths] == ["a.wav", "b.flac", "c.flac"]
-    assert rows(out.with_name("skipped.csv")) == [["path", "reason"], [str(folder / "empty.wav"), "empty file"]]
+    assert rows(out.with_name("m.skipped.csv")) == [["path", "reason"], [str(folder / "empty.wav"), "empty file"]]
     captured = capsys.readouterr()
     shown = " ".join(captured.out.split())
     for fact in ("files 3", "1.25 s, 0.25 s to 0.5 s a file", "44,100 Hz × 2, 8,000 Hz × 1", "1 × 2, 2 × 1"):
@@ -48,7 +48,7 @@ def test_a_folder(folder: Path, tmp_path: Path, name: str, capsys: pytest.Captur
 def test_the_default_name(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["scan", "set"]) == 0
-    assert (tmp_path / "manifest.parquet").exists() and (tmp_path / "skipped.csv").exists()
+    assert (tmp_path / "manifest.parquet").exists() and (tmp_path / "manifest.skipped.csv").exists()
 
 
 def refused(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
@@ -63,7 +63,7 @@ def test_nothing_is_overwritten_without_the_option(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "m.csv"
-    for existing in (out, tmp_path / "skipped.csv"):
+    for existing in (out, tmp_path / "m.skipped.csv"):
         existing.write_text("precious")
         assert "--overwrite" in refused(capsys, folder, "--out", out)
         assert existing.read_text() == "precious"
@@ -73,9 +73,22 @@ def test_nothing_is_overwritten_without_the_option(
     assert len(rows(out)) == 4
 
 
+def test_a_second_set_beside_the_first_has_its_own_list(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    soundfile.write(other / "d.wav", np.full(8_000, 0.1), 16_000)
+    (other / "text.wav").write_text("no sound")
+    assert main(["scan", str(folder), "--out", str(tmp_path / "m.parquet")]) == 0
+    assert main(["scan", str(other), "--out", str(tmp_path / "n.parquet")]) == 0
+    lists = {
+        name: [Path(path).name for path, _ in rows(tmp_path / name)[1:]] for name in ("m.skipped.csv", "n.skipped.csv")
+    }
+    assert lists == {"m.skipped.csv": ["empty.wav"], "n.skipped.csv": ["text.wav"]}
+
+
 def test_no_such_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "no such folder" in refused(capsys, tmp_path / "nothing", "--out", tmp_path / "m.csv")
-    assert not (tmp_path / "m.csv").exists() and not (tmp_path / "skipped.csv").exists()
+    assert not (tmp_path / "m.csv").exists() and not (tmp_path / "m.skipped.csv").exists()
 
 
 def test_a_folder_without_audio(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,7 +113,7 @@ def test_hidden_files_are_counted(folder: Path, tmp_path: Path, capsys: pytest.C
     (folder / "._a.wav").touch()
     assert main(["scan", str(folder), "--out", str(tmp_path / "m.csv")]) == 0
     assert "hidden or system files, left out: 1 file and 1 folder" in " ".join(capsys.readouterr().out.split())
-    assert len(rows(tmp_path / "skipped.csv")) == 2
+    assert len(rows(tmp_path / "m.skipped.csv")) == 2
 
 
 def test_all_bad_files_are_listed_all_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,10 +122,10 @@ def test_all_bad_files_are_listed_all_the_same(tmp_path: Path, capsys: pytest.Ca
     (folder / "a.wav").touch()
     (folder / "b.ogg").write_text("not a sound")
     assert "all 2 skipped" in refused(capsys, folder, "--out", tmp_path / "m.csv")
-    assert [Path(path).name for path, _ in rows(tmp_path / "skipped.csv")[1:]] == ["a.wav", "b.ogg"]
+    assert [Path(path).name for path, _ in rows(tmp_path / "m.skipped.csv")[1:]] == ["a.wav", "b.ogg"]
     assert not (tmp_path / "m.csv").exists()
 
 
-@pytest.mark.parametrize("name", ["m.txt", "m", "skipped.csv"])
+@pytest.mark.parametrize("name", ["m.txt", "m"])
 def test_no_name_for_a_manifest(folder: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "end it in .parquet or .csv" in refused(capsys, folder, "--out", tmp_path / name)

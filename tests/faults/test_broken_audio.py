@@ -114,7 +114,7 @@ def test_decoders_that_hang_or_die_take_no_run_with_them(model: Path, tmp_path: 
         assert {name: why[: len(reasons.get(name, why))] for name, why in skipped.items()} == reasons
 
     aasp("scan", folder, "--out", tmp_path / "m.parquet", spoilt=True)
-    check(listed(tmp_path / "skipped.csv"))
+    check(listed(tmp_path / "m.skipped.csv"))
     assert [Path(path).name for path in pq.read_table(tmp_path / "m.parquet")["path"].to_pylist()] == GOOD
     aasp("embed", model, folder, "--out", tmp_path / "e.parquet", spoilt=True)
     assert pq.read_metadata(tmp_path / "e.parquet").num_rows == len(GOOD)
@@ -140,7 +140,7 @@ def test_bad_files_that_a_manifest_skips_change_no_bit_of_a_training(tmp_path: P
     holed[6_000:9_000] = bytes(3_000)
     (tmp_path / "mixed" / "05 holed.flac").write_bytes(holed)  # which only decoding it shows
     aasp("scan", tmp_path / "mixed", "--out", tmp_path / "m.parquet")
-    assert "05 holed.flac" in listed(tmp_path / "skipped.csv")
+    assert "05 holed.flac" in listed(tmp_path / "m.skipped.csv")
     pretrain(tmp_path / "m.parquet", tmp_path / "scanned", 6)
     assert (tmp_path / "scanned" / "model" / "model.safetensors").read_bytes() == expected
 
@@ -152,7 +152,7 @@ def test_thousands_of_broken_files(model: Path, tmp_path: Path) -> None:
     paths = mutations(Workshop(tmp_path / "workshop"), folder, COUNT)
     scanned = aasp("scan", folder, "--out", tmp_path / "m.parquet")
     usable = {Path(path).name for path in pq.read_table(tmp_path / "m.parquet")["path"].to_pylist()}
-    unusable = listed(tmp_path / "skipped.csv")
+    unusable = listed(tmp_path / "m.skipped.csv")
     assert usable | unusable.keys() == {path.name for path in paths} and not usable & unusable.keys()
     assert all(unusable.values())
     embedded = aasp("embed", model, folder, "--out", tmp_path / "e.parquet")

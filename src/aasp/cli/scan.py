@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 class Scan:
     """List the audio at a path with duration, rate and channels, every file decoded to its end.
 
-    Files that cannot be used are counted, and listed with the reason in skipped.csv next to the manifest.
+    Files that cannot be used are counted, and listed with the reason next to the manifest: those of birds.parquet in
+    birds.skipped.csv.
     """
 
     path: tyro.conf.Positional[Path]
@@ -42,13 +43,13 @@ class Scan:
     path_column: str | None = None
     """Column of an index that holds the paths."""
     overwrite: bool = False
-    """Replace an earlier manifest and its skipped.csv."""
+    """Replace an earlier manifest and its list of skipped files."""
 
 
 def run(argv: list[str]) -> int:
     arguments = parse(Scan, argv, prog="aasp scan")
-    out, list_out = arguments.out, arguments.out.with_name("skipped.csv")
-    if out.suffix not in (".parquet", ".csv") or out == list_out:
+    out, list_out = arguments.out, arguments.out.with_name(f"{arguments.out.stem}.skipped.csv")
+    if out.suffix not in (".parquet", ".csv"):
         raise AaspError(f"no format in the manifest's name: {out}; end it in .parquet or .csv")
     for path in (out, list_out):
         check_output(path, overwrite=arguments.overwrite)
