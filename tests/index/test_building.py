@@ -225,6 +225,26 @@ def test_bad_files_are_listed_and_the_rest_is_indexed(index: Index, sounds: Path
     assert not (index.folder / "skipped.csv").exists()
 
 
+@pytest.mark.parametrize("words", [["--window", "1"], ["--channels", "each"]], ids=["moments", "channels"])
+def test_what_is_left_out_of_a_file_stays_listed(
+    model: Path, tmp_path: Path, run: Run, noise: Write, words: list[str]
+) -> None:
+    folder, list_out = tmp_path / "set", tmp_path / "i" / "skipped.csv"
+    folder.mkdir()
+    wave = 0.1 * np.random.default_rng(0).standard_normal((48_000, 2)).astype(np.float32)
+    wave[20_000:21_000, slice(2) if words[0] == "--window" else 1] = np.nan
+    soundfile.write(folder / "a at 1 s.wav", wave, 16_000, subtype="FLOAT")
+    run("index", model, folder, "--out", tmp_path / "i", *words)
+    first = list_out.read_text()
+    assert first.count("NaN") == 1 and f"a at 1 s.wav {'at 1 s' if words[0] == '--window' else 'channel 2'}," in first
+    noise(folder / "b.wav", 1)
+    run("index", folder, "--out", tmp_path / "i")
+    assert list_out.read_text() == first
+    noise(folder / "a at 1 s.wav", 2, 3.0)
+    run("index", folder, "--out", tmp_path / "i")
+    assert not list_out.exists()
+
+
 def test_another_model_or_setting_is_refused(index: Index, model: Path, sounds: Path, tmp_path: Path, run: Run) -> None:
     other = load(model)
     with torch.no_grad():

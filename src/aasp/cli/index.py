@@ -80,7 +80,7 @@ def _update(arguments: Index, out: Path, argv: list[str]) -> None:
     from dataclasses import replace
 
     from aasp.index.building import update
-    from aasp.index.layout import STATE, Model, read_state
+    from aasp.index.layout import SKIPPED, STATE, Model, read_state
     from aasp.model.audio_encoder import load
 
     was = read_state(out) if (out / STATE).exists() else None
@@ -106,7 +106,7 @@ def _update(arguments: Index, out: Path, argv: list[str]) -> None:
         )
     for note in done.notes:
         print(note, file=sys.stderr)
-    show_skipped(done.skipped, out / "skipped.csv")
+    show_skipped(done.skipped, out / SKIPPED)
     text = f"{done.added:,} file(s) added" + (f" ({done.changed:,} of them changed)" if done.changed else "")
     gone = f", {done.gone:,} dropped" if done.gone else ""
     print(f"{out}: {done.rows:,} row(s) of {done.width} dimensions; {text}{gone}")

@@ -195,6 +195,21 @@ def write_skipped(skipped: Sequence[Skipped], path: str | Path) -> None:
         csv.writer(file).writerows([Skipped._fields, *skipped])
 
 
+def read_skipped(path: str | Path) -> list[Skipped]:
+    """The files in a list that `write_skipped` wrote; none if there is no list.
+
+    Raises:
+        AaspError: it is something else.
+    """
+    if not os.path.exists(path):
+        return []
+    try:
+        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+            return [Skipped(*line) for line in csv.reader(file)][1:]
+    except (csv.Error, TypeError):
+        raise AaspError(f"{path}: not a list of skipped files; move or remove it") from None
+
+
 def _open(
     path: str | Path,
     *,

@@ -42,7 +42,8 @@ _CHANGED = "changed while it was read; give the same command again"
 
 @dataclass
 class Done:
-    """Counts of a call: files added, files among them that had changed, files dropped; rows in the index now."""
+    """Counts of a call: files added, files among them that had changed, files dropped; rows in the index now; what was
+    skipped, by this call or, of files that stay as they are, by an earlier one."""
 
     added: int = 0
     changed: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -13,12 +14,14 @@ import pyarrow as pa
 
 from aasp.audio.remote import is_url, located
 from aasp.datasets.index import Skipped
+from aasp.datasets.manifest import read_skipped
 from aasp.errors import AaspError
 from aasp.evaluate.features import Progress, Running, nothing_usable
 from aasp.files import clear_left, locked
 from aasp.index.adding import Adding, Done
 from aasp.index.changes import changes, listing, root_of
 from aasp.index.layout import (
+    SKIPPED,
     STATE,
     Model,
     Settings,
@@ -29,6 +32,8 @@ from aasp.index.layout import (
     write_state,
 )
 from aasp.model.embeddings import Embedder
+
+_PART = re.compile(r"( at [^ ]+ s)?( channel \d+)?$")  # as `aasp.audio.sounds.describe` names parts of a file
 
 
 def update(
@@ -77,10 +82,11 @@ def update(
             write_state(folder, state)
         work = Adding(folder, encoder, replace(running, precision=settings.precision), done)
         state = work.finish(read_state(folder))
-        rows = read_rows(folder, state)
+        rows, before = read_rows(folder, state), read_skipped(folder / SKIPPED)
         names = [name if is_url(name) else os.path.abspath(name) for name in map(located, sources)]
         todo = changes(rows, found, state.root, names)
         done.changed, done.gone = todo.changed, todo.gone
+        skipped += _still_missing(before, todo.rows, state.root)
         if len(todo.kept) < state.rows or not todo.rows.equals(rows):
             state = keep(folder, state, todo.kept, todo.rows)
         state = work.embed(state, found.take(pa.array(todo.new, pa.int64())), progress)
@@ -94,6 +100,12 @@ def update(
             raise nothing_usable(skipped)
     done.rows, done.width = state.rows, state.width
     return done
+
+
+def _still_missing(before: Sequence[Skipped], kept: pa.Table, root: str) -> list[Skipped]:
+    """The moments and channels left out earlier of files that stay as they are, and so are not read again."""
+    whole = {path if is_url(path) else os.path.join(root, path) for path in kept["path"].to_pylist()}
+    return [one for one in before if one.path in whole or _PART.sub("", one.path) in whole]
 
 
 def _check_same(folder: Path, state: State, model: Model, settings: Settings) -> None:

@@ -32,6 +32,8 @@ from aasp.training.precision import Precision
 
 FORMAT = 1
 STATE = "index.json"
+SKIPPED = "skipped.csv"
+"""The list of the sounds that an index left out, with reasons."""
 REMEDY = "make the index again by `aasp index`"
 _HEADER = 128  # bytes before the vectors: the shape in the header grows in place
 _WIDEST = 1 << 20
