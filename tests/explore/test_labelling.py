@@ -122,9 +122,20 @@ def test_a_class_has_a_name_of_its_own(index: Index, tmp_path: Path, name: str) 
         begun(index, tmp_path / "labels.csv").add_class(name)
 
 
+def test_times_are_read_as_a_spreadsheet_saves_them(index: Index, tmp_path: Path) -> None:
+    file = tmp_path / "labels.csv"
+    labels = begun(index, file, 3).labels
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace(",0.000,0.500,", ",0,0.5,"), encoding="utf-8")
+    assert ",0,0.5," in file.read_text(encoding="utf-8") and read_labels(index, file) == labels
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (lambda text: text.replace("0.500", "0.7", 1), "line 2: .* but without a row of start 0.000, end 0.7; correct"),
+        (lambda text: text.replace("0.500", "soon", 1), "line 2: .* but without a row of start 0.000, end soon; "),
+        (lambda text: text.replace("0.500", "", 1), "line 2: .* but without a row of start 0.000, end ; "),
         (lambda text: text.replace("clip", "flip", 1), "line 2: .*flip 000.* is not in"),
         (lambda text: text + text.splitlines()[1] + "\n", "is there twice; remove one line"),
         (lambda text: text.replace(",train", ",held", 1), "split 'held'; split is train or test"),

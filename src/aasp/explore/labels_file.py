@@ -47,11 +47,15 @@ def read_labels(index: Index, file: Path) -> list[Label]:
         found = f"columns {','.join(fields)[:200]}" if fields else "an empty file"
         raise AaspError(f"{file}: {found}, not {','.join(expected)}; choose another --labels")
     rows = {key: row for row, key in enumerate(_keys(index, file.absolute().parent))}
+    paths = {key[0] for key in rows}
     labels: list[Label] = []
     seen: set[int] = set()
     for number, line in enumerate(lines, start=2):
-        row = rows.get(tuple(line[name] for name in expected if name not in ("label", "split")))
+        row = rows.get(tuple(_as_written(name, line[name]) for name in expected if name not in ("label", "split")))
         text = f"{file}, line {number}: {line['path']}"
+        if row is None and line["path"] in paths:
+            part = ", ".join(f"{name} {line[name]}" for name in expected[1:] if name not in ("label", "split"))
+            raise AaspError(f"{text} is in {index.folder}, but without a row of {part}; correct or remove the line")
         if row is None:
             raise AaspError(f"{text} is not in {index.folder}; add it by `aasp index`, or remove the line")
         if row in seen:
@@ -97,6 +101,16 @@ def _csv(file: Path) -> Iterator[Any]:
 def _fields(index: Index, fields: tuple[str, ...]) -> tuple[str, ...]:
     """The columns, with the channel if the index has one per row."""
     return (*fields[:3], "channel", *fields[3:]) if "channel" in index.rows.column_names else fields
+
+
+def _as_written(name: str, value: str | None) -> str | None:
+    """A value as `_keys` writes it: a spreadsheet saves 0.000 as 0."""
+    if name not in ("start", "end"):
+        return value
+    try:
+        return f"{float(value or ''):.3f}"
+    except ValueError:
+        return value
 
 
 def _keys(index: Index, folder: Path, rows: Sequence[int] | None = None) -> Iterator[tuple[str, ...]]:
