@@ -103,14 +103,14 @@ def _fields(index: Index, fields: tuple[str, ...]) -> tuple[str, ...]:
     return (*fields[:3], "channel", *fields[3:]) if "channel" in index.rows.column_names else fields
 
 
-def _as_written(name: str, value: str | None) -> str | None:
+def _as_written(name: str, value: str | None) -> str:
     """A value as `_keys` writes it: a spreadsheet saves 0.000 as 0."""
     if name not in ("start", "end"):
-        return value
+        return value or ""
     try:
         return f"{float(value or ''):.3f}"
     except ValueError:
-        return value
+        return value or ""
 
 
 def _keys(index: Index, folder: Path, rows: Sequence[int] | None = None) -> Iterator[tuple[str, ...]]:
