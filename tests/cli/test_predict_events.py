@@ -87,6 +87,16 @@ def test_events_of_windows_are_those_of_a_classifier_of_clips(shown: Shown) -> N
     assert rows and rows == [(start, end, label) for _, start, end, label, _ in event_rows(out)]
 
 
+def test_folds_of_numbers_are_said_to_be_numbers(shown: Shown) -> None:
+    for fold in (0, 1):
+        made = classifier(classes=("bpm",), multilabel=False, numbers=(90.0 + 60.0 * fold, 30.0))
+        made.save(f"tempo/fold-{fold}/model")
+    out, err = shown("tempo", "a.wav", "--json")
+    assert err == "tempo: the mean of 2 folds' numbers: 0, 1\n"
+    each = [json.loads(shown(f"tempo/fold-{fold}", "a.wav", "--json")[0])["classes"]["bpm"] for fold in (0, 1)]
+    assert abs(each[1] - each[0]) > 10 and json.loads(out)["classes"]["bpm"] == pytest.approx(sum(each) / 2, abs=1e-3)
+
+
 def test_json_has_events_beside_the_clips_classes(shown: Shown) -> None:
     out, _ = shown("run", "a.wav", "b.flac", "--frames", "--threshold", "0.5", "--json")
     lines = [json.loads(line) for line in out.splitlines()]

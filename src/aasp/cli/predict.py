@@ -37,7 +37,7 @@ TOP = 5
 class Predict(RunningOptions):
     """Classify whole sound files of any length, rate and channel count.
 
-    MODEL is made by `aasp finetune`; for a run of folds, the folds' probabilities are averaged. In a pipe, each file is
+    MODEL is made by `aasp finetune`; for a run of folds, what the folds predict is averaged. In a pipe, each file is
     one line with fields separated by tabs. Files that cannot be used are named on stderr; the exit code is 2 if you
     named one of them yourself.
     """
@@ -103,7 +103,8 @@ def run(argv: list[str]) -> int:
     windowed = arguments.frames and not config.over_time
     window = window_of(config, arguments.window, "--window") if windowed else None
     if len(folds) > 1:
-        print(f"{model}: the mean of {len(folds)} folds' probabilities: {', '.join(folds)}", file=sys.stderr)
+        averaged = "probabilities" if config.numbers is None else "numbers"
+        print(f"{model}: the mean of {len(folds)} folds' {averaged}: {', '.join(folds)}", file=sys.stderr)
     if config.multilabel and not arguments.json and how is None:
         print("each class has its own probability; a clip has a class from 50 % on", file=sys.stderr)
     events_by_file: dict[str, list[Event]] = {}
