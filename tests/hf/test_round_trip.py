@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 import sys
@@ -218,3 +219,52 @@ def test_settings_of_ours_are_checked_in_a_configuration_of_theirs() -> None:
     assert AaspConfig.from_dict(config.to_dict()).encoder == config.encoder
     written = json.loads(AaspConfig().to_json_string())
     assert written["encoder"]["encoder"]["width"] == 192  # nothing is left to defaults
+
+
+@pytest.fixture
+def rounded(encoder: AudioEncoder, tmp_path: Path) -> Path:
+    """A folder of ours whose file has fp16 tensors, like those of the packaged models."""
+    copy.deepcopy(encoder).half().save(tmp_path / "rounded")
+    stored = load_file(tmp_path / "rounded/model.safetensors")
+    assert torch.float16 in {tensor.dtype for tensor in stored.values()}
+    return tmp_path / "rounded"
+
+
+def precisions(model: torch.nn.Module) -> set[torch.dtype]:
+    return {parameter.dtype for parameter in model.parameters()}
+
+
+def test_the_packaged_model_is_loaded_in_fp32_as_by_aasp(wave: Tensor) -> None:
+    model, own = AaspModel.from_pretrained("aasp-tiny"), aasp.load("aasp-tiny")
+    assert precisions(model) == {torch.float32} and same(model.model.state_dict(), own.state_dict())
+    with torch.no_grad():
+        torch.testing.assert_close(model(wave).pooler_output, own(wave).clip, rtol=0, atol=1e-5)
+    assert precisions(AaspForAudioClassification.from_pretrained("aasp-tiny", num_labels=2)) == {torch.float32}
+
+
+def test_a_folder_of_ours_is_loaded_in_fp32_unless_another_precision_is_given(rounded: Path) -> None:
+    assert precisions(AaspModel.from_pretrained(rounded)) == {torch.float32}
+    for model in (AaspModel, AaspForPreTraining):
+        for name in ("dtype", "torch_dtype"):
+            for given in (torch.bfloat16, "bfloat16"):
+                assert precisions(model.from_pretrained(rounded, **{name: given})) == {torch.bfloat16}
+    assert precisions(AaspModel.from_pretrained(rounded, dtype=None)) == {torch.float32}
+    config = AaspConfig.from_pretrained(rounded)
+    assert precisions(AaspModel.from_pretrained(rounded, config=config)) == {torch.float32}
+    config.dtype = torch.bfloat16
+    assert precisions(AaspModel.from_pretrained(rounded, config=config)) == {torch.bfloat16}
+
+
+def test_auto_is_the_precision_of_the_file(rounded: Path) -> None:
+    for name in ("dtype", "torch_dtype"):
+        assert precisions(AaspModel.from_pretrained(rounded, **{name: "auto"})) == {torch.float16}
+        started = AaspForPreTraining.from_pretrained(rounded, **{name: "auto"})  # from what aasp.load gives
+        assert precisions(started) == {torch.float32}
+
+
+def test_a_folder_of_transformers_is_loaded_in_the_precision_it_states(rounded: Path, tmp_path: Path) -> None:
+    for given in (torch.float16, torch.float32):
+        AaspModel.from_pretrained(rounded, dtype=given).save_pretrained(tmp_path / "theirs")
+        assert precisions(AaspModel.from_pretrained(tmp_path / "theirs")) == {given}
+        assert precisions(AutoModel.from_pretrained(tmp_path / "theirs", dtype=torch.float32)) == {torch.float32}
+        assert precisions(aasp.load(tmp_path / "theirs")) == {torch.float32}

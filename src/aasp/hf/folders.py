@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import PreTrainedConfig
 
 from aasp.config import from_dict
@@ -23,6 +24,8 @@ from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.model.folder import HF_KINDS, find, of_transformers, on_hub
 
 HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder", "proxies")
+PRECISION = ("dtype", "torch_dtype")
+"""transformers' options for the precision of a model's weights, the second its older name."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,15 @@ class Source:
 
 
 def source_of(path: str | os.PathLike[str], options: MutableMapping[str, Any]) -> Source:
-    """Inspect the model to load; if it is one of ours, its configuration is put into `options`.
+    """Inspect the model to load; if it is one of ours, its configuration and its precision are put into `options`.
+
+    A model of ours is loaded in fp32, whatever its file contains, as `aasp.load` does. A folder of transformers' states
+    its precision, which transformers follows.
 
     Args:
         path: a folder of ours or of transformers', a run, or a name on the hub.
-        options: of `from_pretrained`; settings of a configuration are removed if one is put in.
+        options: of `from_pretrained`; settings of a configuration are removed if one is put in. A precision in them, or
+            in their configuration, is kept.
 
     Raises:
         AaspError: there is no such folder, or its configuration is damaged.
@@ -64,11 +71,17 @@ def source_of(path: str | os.PathLike[str], options: MutableMapping[str, Any]) -
     if not isinstance(options.get("config"), PreTrainedConfig):
         kind_of: type[Any] = AudioClassifierConfig if "classes" in values else AudioEncoderConfig
         config = AaspConfig.of(from_dict(kind_of, values, os.path.join(place, "config.json")))
-        changes = {name: options.pop(name) for name in list(options) if hasattr(config, name)}
-        for name, value in changes.items():
-            setattr(config, name, value)
+        move_settings(options, config)
         options["config"] = config
+    if options["config"].dtype is None and all(options.get(name) is None for name in PRECISION):
+        options["dtype"] = torch.float32
     return Source(place, "encoder." if "classes" in values else "", "classifier" if "classes" in values else "encoder")
+
+
+def move_settings(options: MutableMapping[str, Any], config: PreTrainedConfig) -> None:
+    """Move the settings of a configuration from `options` to it, all but the precision, which may be "auto"."""
+    for name in [name for name in options if name not in PRECISION and hasattr(config, name)]:
+        setattr(config, name, options.pop(name))
 
 
 def key_mapping(source: Source, wanted: str) -> dict[str, str]:

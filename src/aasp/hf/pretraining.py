@@ -18,7 +18,7 @@ from transformers.utils import ModelOutput
 
 from aasp.hf.base import AaspPreTrainedModel
 from aasp.hf.config import AaspConfig
-from aasp.hf.folders import source_of
+from aasp.hf.folders import move_settings, source_of
 from aasp.hf.layers import adapt, set_eager
 from aasp.model.audio_encoder import AudioEncoder, load
 from aasp.pretrain.initial import Initial
@@ -88,8 +88,7 @@ class AaspForPreTraining(AaspPreTrainedModel):
             return super().from_pretrained(path, *arguments, **options)
         encoder = load(os.fspath(path))
         config = seen.pop("config", None) or AaspConfig.of(encoder.config)
-        for name in [name for name in seen if hasattr(config, name)]:
-            setattr(config, name, seen.pop(name))
+        move_settings(seen, config)
         method = build_objective(config.recipe)
         Initial({"model": str(path), "model_hash": "", "weights": "a model's"}, encoder, {}).give(method)
         weights = {f"model.{name}": tensor for name, tensor in method.state_dict().items()}
