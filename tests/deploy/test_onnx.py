@@ -52,11 +52,40 @@ def test_the_whole_model_equals_pytorch(trained: AudioEncoder, whole: Path) -> N
             compare(trained, found, *given)
 
 
+def check_short(running, *outputs: str) -> None:
+    """Clips shorter than an analysis window, alone or in a padded batch, and only those, are NaN in these outputs."""
+    for lengths, samples in (
+        ([160], 160),
+        ([399], 399),
+        ([399, 160], 399),
+        ([160], 3_000),
+        ([0, 3_000, 399, 400], 3_000),
+    ):
+        named = {"wave": 0.1 * np.ones((len(lengths), samples), np.float32), "lengths": np.array(lengths)}
+        for name, found in zip(outputs, running.run(list(outputs), named), strict=True):
+            short = np.isnan(found).all(1)
+            assert short.tolist() == [length < 400 for length in lengths], (name, lengths, samples)
+            assert np.isfinite(found[~short]).all()
+
+
 @pytest.mark.slow
-def test_too_short_a_clip_has_no_embedding(whole: Path) -> None:
+def test_too_short_a_clip_has_no_embedding(trained: AudioEncoder, whole: Path, tmp_path: Path) -> None:
+    import onnx
+
+    check_short(session(whole, threads=1), "clip", "cls")
+    check_short(session(int8(onnx.load(whole), trained.config, written(tmp_path)), threads=1), "clip", "cls")
     wave, lengths = 0.1 * np.ones((2, 3_000), np.float32), np.array([3_000, 399])
-    clip, timestamps = session(whole).run(["clip", "timestamps"], {"wave": wave, "lengths": lengths})
-    assert np.isfinite(clip[0]).all() and np.isnan(clip[1]).all() and not timestamps[1].any()
+    (timestamps,) = session(whole).run(["timestamps"], {"wave": wave, "lengths": lengths})
+    assert timestamps[0].any() and not timestamps[1].any()
+
+
+@pytest.mark.slow
+def test_too_short_a_clip_has_no_probabilities(classifier: AudioClassifier, tmp_path: Path) -> None:
+    proto = onnx_model(classifier)
+    running = session(proto, threads=1)
+    assert difference(classifier, "whole", running) <= TOLERANCE
+    check_short(running, "probabilities")
+    check_short(session(int8(proto, classifier.config.encoder, written(tmp_path)), threads=1), "probabilities")
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ Legend: B clips, S samples, G x F grid of patches, D width, D' pooled width, K c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -80,9 +80,19 @@ class Graph(nn.Module):
 
     def forward(self, wave: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, ...]:
         if isinstance(self.model, AudioClassifier):
-            return (self.model.probabilities(self.model(wave, lengths)),)
+            return (self._masked(self.model.probabilities(self.model(wave, lengths)), lengths),)
         found = self.model(wave, lengths)
+        found = replace(found, clip=self._masked(found.clip, lengths), cls=self._masked(found.cls, lengths))
         return tuple(getattr(found, port.name) for port in self.outputs)
+
+    def _masked(self, x_BC: Tensor, lengths_B: Tensor | None) -> Tensor:
+        """NaN for clips shorter than an analysis window, which have no patch: a runtime can't refuse them.
+
+        The mean over no patch is not NaN in every runtime, nor in 8-bit integers.
+        """
+        if lengths_B is None:
+            return x_BC
+        return x_BC.masked_fill((lengths_B < self.encoder.config.frontend.window)[:, None], torch.nan)
 
     def example(self) -> tuple[Tensor, ...]:
         """Two example clips: of one window each, or one longer and one shorter than a window."""
