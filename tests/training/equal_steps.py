@@ -38,6 +38,8 @@ MODEL = {"width": 32, "depth": 2, "heads": 2}
 SMALL: dict[str, Any] = {"augment.mixup": 0.0, "seconds": 0.64, "predictor.width": 16, "predictor.heads": 2}
 HEADS = {"byol_a": (32, 16), "atst_frame": (32, 16), "atst_clip": (32, 16), "lejepa": (32, 8), "asit": (32, 16, 32)}
 TASKS = ("finetune layer", "finetune batch")
+DOUBLE = ("byol_a", "atst_clip", "cola")
+"""Computed in float64: similar clips are normalised over the batch, or compared, which amplifies rounding."""
 METHOD_NAMES = (*METHODS.ours(), "aasp mixed")
 
 
@@ -84,7 +86,7 @@ def recipe_of(name: str) -> Recipe:
     fields = {"method": name, **{f"model.encoder.{field}": value for field, value in MODEL.items()}}
     fields |= {"data.batch": CLIPS, "data.crop_seconds": SAMPLES / 16_000}
     fields |= {"model.stem": "aape" if name == "aasp" else "conv", "model.vector": "none"}
-    fields["model.stem.patch"] = "16,16"  # of 8 x 32, atst_clip's class token is off by 2.2e-5: batch norm of few clips
+    fields["model.stem.patch"] = "16,16"
     own = {field.name for field in dataclasses.fields(config)}
     for field, value in SMALL.items():
         part, _, inner = field.partition(".")
@@ -126,12 +128,13 @@ def finetuning(norm: str, gather: Callable | None = None) -> nn.Module:
 def stirred(objective: nn.Module) -> nn.Module:
     draws = torch.Generator().manual_seed(2)
     for parameter in objective.parameters():
-        parameter.add_(0.1 * torch.randn(parameter.shape, generator=draws))
+        parameter.add_(0.02 * torch.randn(parameter.shape, generator=draws))
     return objective.train()
 
 
 def made(name: str, gather: Callable | None = None) -> nn.Module:
-    return finetuning(name.split()[1], gather) if name in TASKS else pretraining(name, gather)
+    objective = finetuning(name.split()[1], gather) if name in TASKS else pretraining(name, gather)
+    return objective.double() if name in DOUBLE else objective
 
 
 def batch(short: bool = True) -> dict[str, Tensor]:
@@ -160,8 +163,9 @@ def step(model: nn.Module, objective: nn.Module, given: dict[str, Tensor]) -> di
     """Loss, gradients and buffers after a step, by name; whole, where they are spread over processes."""
     from aasp.training.layout import whole
 
+    wave = given["wave"].to(next(objective.parameters()).dtype)
     with same_draws(len(given["length"])):
-        output = model(given, False)
+        output = model({**given, "wave": wave}, False)
     output["loss"].backward()
     found = {f"gradient/{name}": whole(p.grad) for name, p in objective.named_parameters() if p.grad is not None}
     found |= {f"buffer/{name}": whole(b) for name, b in objective.named_buffers() if b.is_floating_point()}

@@ -17,11 +17,11 @@ from aasp.training import activations
 
 
 def same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    """To fp32 rounding: of the largest gradient, up to 1.5e-5 (batch norm, AaPE), where a wrong count makes 1.5e-3."""
+    """To fp32 rounding: of the largest gradient, 3e-6 was the most that was seen, where a wrong count makes 1e-4."""
     assert found.keys() == expected.keys()
     scale = max(float(value.abs().max()) for name, value in expected.items() if name.startswith("gradient/"))
     for name, value in expected.items():
-        bound = 5e-5 * (scale if name.startswith("gradient/") else max(1.0, float(value.abs().max())))
+        bound = 1e-5 * (scale if name.startswith("gradient/") else max(1.0, float(value.abs().max())))
         torch.testing.assert_close(found[name], value, rtol=0, atol=bound, msg=f"{name} differs")
 
 
