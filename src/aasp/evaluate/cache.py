@@ -35,7 +35,7 @@ from aasp.evaluate.features import PLAIN, Progress, Running, batches, needs_laye
 from aasp.files import atomic_write, check_output
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.model.readout import Key
-from aasp.training.precision import fastest
+from aasp.training.precision import fastest, for_vectors
 from aasp.weights import model_hash
 
 FORMAT = 2  # increase it when a change makes the same model give other vectors of the same sounds
@@ -82,7 +82,8 @@ def kept_features(
         AaspError: a sound can't be used, or none can; or the folder can't be written.
         OSError: the disk is full; shards written before are kept.
     """
-    running = replace(running, precision=fastest(running.precision, next(encoder.parameters()).device))
+    precision = for_vectors(running.precision, encoder.config.whitened)
+    running = replace(running, precision=fastest(precision, encoder.device))
     made_by = model_hash(encoder) + ("" if running.precision == "fp32" else f" {running.precision}")
     unusable: list[Skipped] = []
 

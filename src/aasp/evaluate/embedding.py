@@ -68,8 +68,8 @@ def embed(
             vector if omitted. With frames, the layer of the vectors.
         channels: channel of multi-channel files (`aasp.audio.channels`); not "each".
         device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
-        precision: "auto" (the fastest on the device), "fp32", "bf16" or "fp16": within 0.01 of fp32 in cosine distance,
-            pure tones with a whitened model in bf16 within 0.1.
+        precision: "auto" (the fastest on the device, and fp32 if the model's vector is whitened), "fp32", "bf16" or
+            "fp16": within 0.01 of fp32 in cosine distance, except pure tones by a whitened model in bf16 (up to 0.06).
         batch: clips per batch.
         progress: called with (sounds done, n).
 

@@ -26,7 +26,7 @@ from aasp.model.embeddings import Embedder, Embeddings
 from aasp.model.pooling import POOLINGS, Pooling, over_frequency
 from aasp.model.readout import Key, check_keys, read
 from aasp.model.timestamps import over_time, shifts
-from aasp.training.precision import Precision, autocast
+from aasp.training.precision import Precision, autocast, for_vectors
 
 Progress = Callable[[int, int], object]
 OWN: Key = (-1, "own")
@@ -45,7 +45,7 @@ class Running:
     """How a model is run over sounds.
 
     Attributes:
-        precision: of the forward pass; "auto" for the fastest on the device.
+        precision: of the forward pass; "auto" for the fastest on the device, and fp32 if the vector is whitened.
         batch: clips in a batch; fewer if they are longer than the encoder's window.
         workers: threads that decode ahead; 0 decodes between batches.
 
@@ -225,7 +225,7 @@ def encoded_batches(
     encoder.eval()
     config, sizes = encoder.config, {"batch": running.batch, "workers": running.workers}
     read_ahead = decoded(sounds, config.frontend, config.window_seconds, refused, whole=whole, **sizes)
-    casting = autocast(running.precision, device)
+    casting = autocast(for_vectors(running.precision, config.whitened), device)
     try:
         for one in read_ahead:
             if one.wave is None or one.lengths is None:

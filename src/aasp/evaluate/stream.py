@@ -26,7 +26,7 @@ from aasp.evaluate.partial import MODEL, Partial
 from aasp.evaluate.vectors import ClipVectors, VectorRequest, vectors
 from aasp.files import atomic_write, check_output
 from aasp.model.embeddings import Embedder
-from aasp.training.precision import Precision, fastest
+from aasp.training.precision import Precision, fastest, for_vectors
 
 FORMAT = 2  # increase it when a change makes the same model give other vectors of the same sounds
 SHARD_ROWS, SHARD_SECONDS = 256, 30.0  # a shard is written at this many rows, or after this time
@@ -115,7 +115,7 @@ def stream(
     """
     half = Partial(out, sounds)
     before = half.job.get("precision") if running.precision == "auto" else None
-    requested = running.precision
+    requested = for_vectors(running.precision, encoder.config.whitened)
     precision = before or (fastest(requested, encoder.device) if engine is None else engine.precision(requested))
     running = replace(running, precision=precision)
     job = {

@@ -29,7 +29,7 @@ from aasp.model.pooling import over_frequency
 from aasp.model.readout import Key
 from aasp.model.timestamps import interleaved, shifts
 from aasp.model.windows import window_starts
-from aasp.training.precision import autocast
+from aasp.training.precision import autocast, for_vectors
 
 LONG_SECONDS = 600.0
 SECTION = 64  # steps of half a window
@@ -72,7 +72,8 @@ def vectors(
     """
     front, depth = encoder.config.frontend, encoder.config.encoder.depth
     sectioned = encoder.longest == float("inf") and isinstance(front, LogMelConfig)  # others may look at all of a clip
-    whole, casting = LONG_SECONDS if sectioned else encoder.longest, autocast(running.precision, encoder.device)
+    whole = LONG_SECONDS if sectioned else encoder.longest
+    casting = autocast(for_vectors(running.precision, encoder.config.whitened), encoder.device)
     layers = [layer - depth - 1 for layer in wanted.layers]
     for rows, found in encoded_batches(encoder, sounds, refused, _encoding(encoder, wanted), running, whole):
         if found is None:

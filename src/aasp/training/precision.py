@@ -82,6 +82,14 @@ def fastest(precision: Precision, device: torch.device) -> Precision:
     return "fp16" if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (7, 0) else "fp32"
 
 
+def for_vectors(precision: Precision, whitened: int) -> Precision:
+    """Resolve ``auto`` to fp32 if the vector is whitened, since a whitening enlarges rounding; else leave it.
+
+    In bf16 the whitened vectors of pure tones differ from fp32's by up to 0.06 in cosine distance.
+    """
+    return "fp32" if precision == "auto" and whitened else precision
+
+
 def autocast(precision: Precision, device: torch.device) -> torch.autocast:
     """The autocast context for a forward pass; it can be entered repeatedly.
 
