@@ -197,8 +197,8 @@ def _to_do(
     """The remaining work, its duration, and the disk space it needs."""
     from aasp.compare.layout import estimate
 
-    cells, heard = layout.cells(readings, steady), {one.name: one.heard for one in [*readings, *steady]}
-    left = estimate(layout, folder, cells, heard, device)
+    cells, workloads = layout.cells(readings, steady), {one.name: one.workload for one in [*readings, *steady]}
+    left = estimate(layout, folder, cells, workloads, device)
     steps = ", ".join(f"{name} {cost.steps:,} steps" for name, cost in layout.costs.items())
     free = shutil.disk_usage(
         next(path for path in [folder.path, *folder.path.absolute().parents] if path.exists())

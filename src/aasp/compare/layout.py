@@ -13,7 +13,7 @@ from aasp.compare.budget import Costs, Trainable, embedding_speed
 from aasp.compare.cells import TRAINED, Cell
 from aasp.compare.folder import Folder
 from aasp.compare.measures import Measure
-from aasp.compare.readings import BANDS, Announced, Heard, Reading
+from aasp.compare.readings import BANDS, Announced, Reading, Workload
 from aasp.compare.supervised import LabelledTask, Supervised, cell_name, system_name
 from aasp.compare.training import stages
 from aasp.config import fingerprint, with_fields
@@ -149,7 +149,7 @@ class Estimate:
 
 
 def estimate(
-    layout: Layout, folder: Folder, cells: Sequence[Cell], heard: Mapping[str, Heard], device: str
+    layout: Layout, folder: Folder, cells: Sequence[Cell], workloads: Mapping[str, Workload], device: str
 ) -> Estimate:
     """Estimate the time of the remaining work; each architecture is timed briefly.
 
@@ -157,7 +157,7 @@ def estimate(
         layout: of the comparison.
         folder: what is in it is not done again.
         cells: all of them.
-        heard: by measure, what each encoder embeds for it, and its seconds.
+        workloads: by measure, what each encoder embeds for it, and its seconds.
         device: where encoders run.
     """
     left = [(cell, trained) for cell in cells if not cell.done(trained := folder.trained(cell.name, cell.seed))]
@@ -181,7 +181,7 @@ def estimate(
             missing = [
                 [m.name for m in cell.measures if place.scores(m.name) is None] for _, place in cell.measured(trained)
             ]
-            seconds = sum(sum(dict(heard[name] for name in names).values()) for names in missing)
+            seconds = sum(sum(dict(workloads[name] for name in names).values()) for names in missing)
         shape = fingerprint(cell.recipe.model)
         if shape not in speeds:
             speeds[shape] = embedding_speed(cell.recipe, device)

@@ -41,7 +41,8 @@ CLIPS, HOURS = 1_000, 0.75
 """The largest subset of a set, without `--full`."""
 BANDS = {"log-mel-40": 40, "log-mel-128": 128}
 """Cells of the baselines without an encoder: bands of the log-mel whose statistics are probed."""
-Heard = tuple[str, float]
+Workload = tuple[str, float]
+"""What an encoder embeds, once for all measures with the same name, and its length in seconds."""
 Way = Literal["default vector", "best layer"]
 WAYS: tuple[Way, ...] = ("default vector", "best layer")
 
@@ -152,7 +153,7 @@ class Reading:
         return tuple(self.labelled.sounds[row] for row in self.task.test)
 
     @property
-    def heard(self) -> Heard:
+    def workload(self) -> Workload:
         """What an encoder embeds, once for all readings of the set, and its seconds."""
         return self.set, self.known.seconds
 
@@ -197,7 +198,7 @@ class Announced:
 
     name: str
     set: str
-    heard: Heard
+    workload: Workload
 
 
 def announced() -> list[Announced]:

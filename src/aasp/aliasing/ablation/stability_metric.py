@@ -45,13 +45,13 @@ class StabilityMetric:
         groups: the group of each clip, shape (n,), or None.
 
     Attributes:
-        heard: what an encoder embeds, once for all of these measures, and its seconds.
+        workload: what an encoder embeds, once for all of these measures, and its seconds.
     """
 
     def __init__(self, name: str, clips: Excerpts, groups: Sequence[str] | None) -> None:
         self.name, self._clips, self._groups = name, clips, groups
         embedded = 1 + sum(map(len, LOOKED_AT.values())) + len(CONTROLS)
-        self.heard = "stability", embedded * len(clips) * clips.samples / RATE
+        self.workload = "stability", embedded * len(clips) * clips.samples / RATE
 
     def __call__(self, listener: Listener | AdapterReader) -> Scores:
         adapter = AudioEncoderAdapter("cell", listener.encoder) if isinstance(listener, Listener) else listener.adapter
