@@ -13,10 +13,11 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from aasp.errors import AaspError
 
-_ASKING = 0.02  # seconds
+_TRIES, _PAUSE = 25, 0.02  # for a lock that may be held by a short `is_locked`; the pause in seconds
 _HOST = f"{zlib.crc32(platform.node().encode()):08x}"
 _LEFT = re.compile(r"\.(?P<name>.+)\.(?P<host>[0-9a-f]{8})\.(?P<process>\d+)\.(?P<end>tmp|old)(?:\.[^.]+)?")
 
@@ -130,24 +131,29 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
 
     Args:
         path: the file, in a folder that exists.
-        wait: wait until the current holder releases it.
+        wait: wait until the current holder releases it; without, half a second, for `is_locked` in other processes.
 
     Raises:
         OSError: the folder can't be written, or its file system has no locks.
     """
     with path.open("w") as file:
         try:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                time.sleep(_ASKING)  # the holder may have been a short `is_locked`
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            ours = True
-        except BlockingIOError:
-            ours = False
+            ours = _take(file, wait)
         except OSError as error:
             raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from None
         yield ours
+
+
+def _take(file: IO[str], wait: bool) -> bool:
+    if wait:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        return True
+    for _ in range(_TRIES):
+        with suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(_PAUSE)
+    return False
 
 
 def is_locked(path: Path) -> bool:
