@@ -17,9 +17,9 @@ GRID, WIDTH = (4, 3), 8
 FORMS = ("cross", "self", "conv", "window")
 
 
-def build(form: str) -> Predictor:
+def build(form: str, placed: bool = False) -> Predictor:
     torch.manual_seed(0)
-    predictor = build_predictor(PredictorConfig(form=form, depth=2, width=16, heads=2), WIDTH, WIDTH)
+    predictor = build_predictor(PredictorConfig(form, depth=2, width=16, heads=2, placed=placed), WIDTH, WIDTH)
     with torch.no_grad():
         predictor.mask_token.normal_()
     return predictor
@@ -70,6 +70,24 @@ def test_tokens_that_do_not_count_change_nothing(form: str, masks: tuple[torch.T
     after = predictor(context, visible, hidden, GRID, valid, hidden_valid)
     torch.testing.assert_close(after[hidden_valid], before[hidden_valid], rtol=1e-4, atol=1e-5)
     assert (predictor(context, visible, hidden, GRID) - after)[1].abs().max() > 1e-3
+
+
+@torch.no_grad()
+def test_positions_of_visible_tokens_are_those_of_the_grid_if_placed(masks: tuple[torch.Tensor, torch.Tensor]) -> None:
+    visible, hidden = masks
+    context = torch.randn(2, 5, WIDTH)
+    there = torch.ones_like(visible, dtype=torch.bool)
+    there[1, 3] = False
+    for placed in (False, True):
+        predictor = build("cross", placed)
+        answer = predictor(context, visible, hidden, GRID)
+        elsewhere = predictor(context, visible.flip(1), hidden, GRID)
+        assert torch.equal(answer, elsewhere) != placed
+        order = torch.tensor([0, 4, 3, 2, 1])  # tokens with their positions are a set; the class token has none
+        torch.testing.assert_close(predictor(context[:, order], visible.flip(1), hidden, GRID), answer)
+        some = predictor(context, visible, hidden, GRID, there)
+        torch.testing.assert_close(some[:1], answer[:1])
+        torch.testing.assert_close(some[1:], predictor(context[1:, :4], visible[1:, :3], hidden[1:], GRID))
 
 
 def test_convolutions_on_the_grid_reach_as_far_as_their_kernels(masks: tuple[torch.Tensor, torch.Tensor]) -> None:
@@ -125,3 +143,8 @@ def test_every_form_learns(setting: str) -> None:
 def test_heads_that_do_not_divide_the_width_are_refused(form: str) -> None:
     with pytest.raises(AaspError, match="predictor: width 192 must be a multiple of 4 and of heads 5"):
         PredictorConfig(form=form, heads=5)
+
+
+def test_only_crossed_attention_can_be_placed() -> None:
+    with pytest.raises(AaspError, match="predictor: placed is for form cross, not window"):
+        PredictorConfig("window", placed=True)
