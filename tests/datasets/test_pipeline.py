@@ -374,6 +374,20 @@ def test_a_whole_weighted_epoch_begins_with_the_heavy(manifest: Manifest) -> Non
         assert set(files[n : n + 3]) == {0, 1, 2}
 
 
+def test_with_replacement_the_heavy_are_drawn_as_often_as_they_weigh(manifest: Manifest) -> None:
+    weights = np.where(np.arange(FILES) < 3, 10.0, 1.0)
+    weights[[0, -1]] = 0.0
+    made = lambda: pipeline(manifest, batch=FILES, cache=True, weighted=(weights, FILES), replacement=True)
+    counts = Counter(files_of(take(made(), 300)))
+    assert counts[0] == counts[FILES - 1] == 0
+    shares = np.array([counts[file] for file in range(FILES)]) / (300 * FILES)
+    np.testing.assert_allclose(shares, weights / weights.sum(), atol=0.03)
+    without = pipeline(manifest, batch=FILES, cache=True, weighted=(np.ones(FILES), FILES))
+    take(without, 2)
+    with pytest.raises(AaspError, match="replacement was None and is True"):
+        made().restore(without.state())
+
+
 @pytest.mark.parametrize("taken", [0, 1, 2, 7])
 def test_a_weighted_pipeline_restored_continues_bit_for_bit(manifest: Manifest, taken: int) -> None:
     weighted = (np.arange(1.0, FILES + 1), 6)  # batches of 4 of epochs of 6: every other one lies across a border

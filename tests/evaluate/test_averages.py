@@ -73,6 +73,23 @@ def test_every_set_counts_equally_and_within_it_every_fold(rng: np.random.Genera
     assert found.estimate == pytest.approx((0.5 + 0.8) / 2)
 
 
+def test_every_statistic_counts_a_fold_as_often_as_its_clips_are_drawn(rng: np.random.Generator) -> None:
+    rounds = np.repeat([0, 1, 2], [20, 30, 50])
+    weights = np.repeat([3.0, 1.0, 0.0], [20, 30, 50])
+    truth, scores = rng.integers(0, 3, 100), rng.random((100, 3))
+    numbers, guess = rng.normal(size=100), rng.normal(size=(100, 1))
+    for statistic, labels, predicted in (
+        ("macro_f1", truth, scores),
+        ("average_precision", truth[:, None] == np.arange(3), scores),
+        ("r_squared", numbers, guess),
+    ):
+        one = ProbeResult(np.arange(100), labels, predicted, rounds, None, [None] * 3)  # type: ignore[list-item]
+        first, second, third = (getattr(one, statistic)((rounds == k) * 1.0) for k in range(3))
+        assert getattr(one, statistic)(weights) == pytest.approx(0.75 * first + 0.25 * second)
+        assert getattr(one, statistic)(np.ones(100)) == pytest.approx((first + second + third) / 3)
+        assert len({first, second, third}) == 3
+
+
 def test_too_few_clusters_in_one_set_are_too_few() -> None:
     right = np.tile([1, 1, 0], 20)
     few, many = np.repeat(np.arange(5), 12), np.repeat(np.arange(12), 5)

@@ -73,6 +73,13 @@ def test_a_second_run_does_not_call_the_encoder(sounds: list, tmp_path: Path) ->
     assert list(two.features) == list(one.features) == KEYS
 
 
+def test_vectors_come_in_the_order_of_their_keys_whatever_was_cached(sounds: list, tmp_path: Path) -> None:
+    kept_features(made(), sounds, KEYS[-1:], tmp_path / "cache")
+    for _ in range(2):  # computed in part, then read
+        assert list(kept_features(made(), sounds, KEYS, tmp_path / "cache").features) == KEYS
+    assert list(kept_features(made(), sounds, KEYS[::-1], tmp_path / "cache").features) == KEYS[::-1]
+
+
 def test_order_and_names_of_the_files_do_not_matter(sounds: list, tmp_path: Path) -> None:
     one = kept_features(made(), sounds[:4], KEYS, tmp_path / "cache").features
     renamed = [shutil.copy(path, tmp_path / f"copy {i}.wav") for i, path in enumerate(sounds[:4])]

@@ -52,6 +52,17 @@ def test_several_labels_agree_with_scikit_learn() -> None:
     assert mean == pytest.approx(mean_average_precision(truth, probabilities), abs=1e-12)
 
 
+def test_one_class_of_several_labels_is_that_class() -> None:
+    truth, probabilities = several()
+    alone = class_scores(truth[:, :1], probabilities[:, :1], np.zeros(N, int))
+    among = class_scores(truth, probabilities, np.zeros(N, int))
+    for name in ("precision", "recall", "f1", "average_precision", "support"):
+        assert getattr(alone, name).shape == (1,)
+        assert getattr(alone, name)[0] == pytest.approx(getattr(among, name)[0], abs=1e-12)
+    assert alone.support[0] == truth[:, 0].sum()
+    assert alone.precision[0] == pytest.approx(precision_score(truth[:, 0], probabilities[:, 0] > 0.5), abs=1e-12)
+
+
 def test_rounds_are_not_ranked_together() -> None:
     truth = np.array([[1], [0], [1], [0]])
     probabilities = np.array([[0.9], [0.8], [0.2], [0.1]])  # the second round's head gives lower probabilities
@@ -78,6 +89,11 @@ def test_mistakes_the_surest_first() -> None:
     probabilities = np.array([[0.6, 0.4], [0.9, 0.1], [0.2, 0.8], [0.3, 0.7]])
     assert mistakes(np.array([1, 1, 1, 0]), probabilities).tolist() == [1, 3, 0]
     assert mistakes(np.array([[0, 1], [1, 1], [1, 0], [0, 1]]), probabilities).tolist() == [2, 0]
+
+
+def test_a_clip_without_labels_is_a_mistake_only_if_something_is_predicted() -> None:
+    probabilities = np.array([[0.2, 0.4], [0.6, 0.1], [0.4, 0.2], [0.1, 0.9]])
+    assert mistakes(np.array([[0, 0], [0, 0], [0, 1], [0, 1]]), probabilities).tolist() == [1, 2]
 
 
 def test_bins_are_scikit_learn_s() -> None:

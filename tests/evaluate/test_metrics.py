@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score
 
-from aasp.evaluate.metrics import AveragePrecision, absent_classes, accuracy, macro_f1, mean_average_precision, plain
+from aasp.evaluate.metrics import (
+    AveragePrecision,
+    absent_classes,
+    accuracy,
+    macro_f1,
+    mean_average_precision,
+    plain,
+    r_squared,
+)
 
 
 @pytest.fixture
@@ -52,6 +60,17 @@ def test_a_weight_counts_a_clip_so_often(guesses: tuple[np.ndarray, np.ndarray],
     hot, scores = truth[:, None] == np.arange(5), rng.random((len(truth), 5))
     weighted = AveragePrecision(hot, scores)(weights)
     assert weighted == pytest.approx(mean_average_precision(hot[often], scores[often]), abs=1e-9)
+
+
+@pytest.mark.parametrize("value", [0.1, 3.2, 1e9 + 0.7])
+def test_equal_numbers_explain_no_variance(value: float) -> None:
+    """The mean of equal numbers is rounded: their spread is not exactly zero."""
+    truth, predicted = np.full(7, value), value + np.arange(7.0)
+    assert np.isnan(r_squared(truth, predicted))
+    weights = np.array([3.0, 1, 2, 0, 0, 0, 0])
+    assert np.isnan(r_squared(np.array([value] * 3 + [5.0] * 4), predicted, weights))
+    assert np.isnan(r_squared(truth, predicted, np.zeros(7)))
+    assert np.isfinite(r_squared(np.array([value] * 6 + [value + 1]), predicted))
 
 
 def test_absent_classes_are_named() -> None:

@@ -50,6 +50,16 @@ def test_without_a_valid_part_whole_groups_are_held_out() -> None:
     assert other.rounds[0].valid.tolist() != only.valid.tolist()
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_a_large_group_is_not_held_out_if_small_ones_suffice(seed: int) -> None:
+    groups = ["large"] * 180 + [f"small {i // 2}" for i in range(20)] + ["tested"] * 2
+    (only,) = task_of([*"ab"] * 101, ["train"] * 200 + ["test"] * 2, groups, seed=seed).rounds
+    assert only.valid.size == 20 and only.valid.min() >= 180
+    groups = ["one"] * 100 + ["two"] * 100 + ["tested"] * 2
+    (only,) = task_of([*"ab"] * 101, ["train"] * 200 + ["test"] * 2, groups, seed=seed).rounds
+    assert only.valid.size == only.train.size == 100
+
+
 def test_two_folds_choose_on_a_held_out_tenth() -> None:
     task = task_of([*"ab"] * 20, ["x"] * 20 + ["y"] * 20)
     assert [(r.train.size, r.valid.size, r.test.size) for r in task.rounds] == [(18, 2, 20)] * 2

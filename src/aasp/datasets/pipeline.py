@@ -64,8 +64,10 @@ class CropPipeline:
             on.
         data_changed: let `restore` accept a position in other data: the order of these files then continues after the
             same number of crops.
-        weighted: (weights (clips,), clips per epoch): each epoch draws this many clips without replacement, with
-            probabilities by weight; if omitted, an epoch has every clip once.
+        weighted: (weights (clips,), clips per epoch): each epoch draws this many clips, with probabilities by weight;
+            if omitted, an epoch has every clip once.
+        replacement: whether a weighted epoch may draw a clip several times; needed if it is not much smaller than the
+            set, since without replacement the weights of an epoch of all clips only change their order.
 
     Raises:
         AaspError: a setting is out of range; or, while iterating, no file can be decoded.
@@ -85,6 +87,7 @@ class CropPipeline:
         target: Callable[[int], np.ndarray] | None = None,
         target_from: Callable[[int, float], np.ndarray] | None = None,
         weighted: tuple[np.ndarray, int] | None = None,
+        replacement: bool = False,
         data_changed: bool = False,
     ) -> None:
         rank, world = shard
@@ -117,8 +120,8 @@ class CropPipeline:
         if weighted is None:
             order = grain.MapDataset.range(len(clips)).shuffle(seed=order_seed)
         else:
-            self._made_with["weighted"] = weighted[1]
-            order = grain.MapDataset.source(_WeightedOrder(*weighted, order_seed))
+            self._made_with |= {"weighted": weighted[1]} | ({"replacement": True} if replacement else {})
+            order = grain.MapDataset.source(_WeightedOrder(*weighted, replacement, order_seed))
         crops = order.repeat()
         self._crops = crops.random_map(self._crop, seed=crop_seed)
         self._read = grain.ReadOptions(num_threads=workers, prefetch_buffer_size=2 * max(batch, workers))
@@ -244,18 +247,19 @@ def named_difference(name: str, was: Any, now: Any) -> str:
 
 
 class _WeightedOrder:
-    """Epochs of clips drawn without replacement, as one long sequence for grain.
+    """Epochs of clips drawn by weight, as one long sequence for grain.
 
-    Source: Efraimidis & Spirakis 2006: the clips with the largest log(u) / weight are such a draw.
+    Source: Efraimidis & Spirakis 2006: the clips with the largest log(u) / weight are a draw without replacement.
     """
 
     EPOCHS = 1_000_000
 
-    def __init__(self, weights: np.ndarray, clips: int, seed: int) -> None:
+    def __init__(self, weights: np.ndarray, clips: int, replacement: bool, seed: int) -> None:
         drawable = int((weights > 0).sum())
-        if not 0 < clips <= drawable:
+        if not 0 < clips <= (len(weights) if replacement else drawable) or not drawable:
             raise AaspError(f"an epoch of {clips} clips of {drawable} with a weight; give a number in between")
         self._weights, self._clips, self._seed = weights.astype(np.float64), clips, seed
+        self._cumulated = np.cumsum(self._weights) if replacement else None
         self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
         self._lock = threading.Lock()
 
@@ -266,8 +270,13 @@ class _WeightedOrder:
         epoch, place = divmod(index, self._clips)
         with self._lock:  # threads read ahead across the boundary of two epochs
             if epoch != self._epoch:
-                draw = np.random.default_rng((self._seed, epoch)).random(len(self._weights))
-                with np.errstate(divide="ignore"):
-                    keys = np.log(draw) / self._weights
-                self._epoch, self._order = epoch, np.argsort(-keys, kind="stable")[: self._clips]
+                self._epoch, self._order = epoch, self._drawn(epoch)
             return int(self._order[place])
+
+    def _drawn(self, epoch: int) -> np.ndarray:
+        draw = np.random.default_rng((self._seed, epoch)).random(len(self._weights))
+        if self._cumulated is not None:
+            return np.searchsorted(self._cumulated / self._cumulated[-1], draw[: self._clips], side="right")
+        with np.errstate(divide="ignore"):
+            keys = np.log(draw) / self._weights
+        return np.argsort(-keys, kind="stable")[: self._clips]

@@ -132,7 +132,7 @@ def kept_vectors(
     show = lambda done: progress and progress(kept.reused + done, len(sounds))
     show(0)
     if not missing:
-        return kept
+        return _in_order(kept, keys)
     try:
         check_output(place / "shard", overwrite=True)
     except AaspError as error:
@@ -144,7 +144,12 @@ def kept_vectors(
             _rows(kept, key, len(sounds), values.shape[1])[rows] = values
         shard.add([digests[row] for row in rows], vectors)
     shard.write()
-    return kept
+    return _in_order(kept, keys)
+
+
+def _in_order(kept: Kept, keys: Sequence[Any]) -> Kept:
+    """The vectors in the order of `keys`, not in that of the shards, for readers that stack them."""
+    return replace(kept, features={key: kept.features[key] for key in keys if key in kept.features})
 
 
 def kept_statistics(sounds: Sequence[Sound], folder: Path, progress: Progress | None = None) -> Kept:

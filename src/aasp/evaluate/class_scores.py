@@ -61,9 +61,12 @@ def class_scores(truth: np.ndarray, probabilities: np.ndarray, rounds: np.ndarra
             together.
     """
     several = truth.ndim == 2
-    predicted = (probabilities > 0.5) if several else probabilities.argmax(axis=1)
+    if several:  # an empty column is added, since scikit-learn takes a single one as two classes
+        true, predicted = (np.pad(hot, ((0, 0), (0, 1))) for hot in (truth.astype(bool), probabilities > 0.5))
+    else:
+        true, predicted = truth, probabilities.argmax(axis=1)
     precision, recall, f1, support = precision_recall_fscore_support(
-        truth, predicted, labels=np.arange(probabilities.shape[1]), zero_division=np.nan
+        true, predicted, labels=np.arange(probabilities.shape[1]), zero_division=np.nan
     )
     average = _average_precision(truth.astype(bool), probabilities, rounds) if several else None
     return ClassScores(precision, recall, f1, average, support)
@@ -86,11 +89,18 @@ def confusions(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def mistakes(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """The clips whose most probable class is not (one of) their label(s), most confident first: indices (m,)."""
+    """The clips whose most probable class is not (one of) their label(s), most confident first: indices (m,).
+
+    A clip without labels is a mistake if a class is predicted.
+    """
     best = probabilities.argmax(axis=1)
-    wrong = best != truth if truth.ndim == 1 else ~truth[np.arange(len(truth)), best].astype(bool)
+    highest = probabilities[np.arange(len(best)), best]
+    if truth.ndim == 1:
+        wrong = best != truth
+    else:
+        wrong = ~truth[np.arange(len(truth)), best].astype(bool) & (truth.any(axis=1) | (highest > 0.5))
     rows = np.flatnonzero(wrong)
-    return rows[np.argsort(-probabilities[rows, best[rows]], kind="stable")]
+    return rows[np.argsort(-highest[rows], kind="stable")]
 
 
 def reliability(said: np.ndarray, happened: np.ndarray, bins: int = BINS) -> Reliability:

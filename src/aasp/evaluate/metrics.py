@@ -44,10 +44,11 @@ def r_squared(truth: np.ndarray, predicted: np.ndarray, weights: np.ndarray | No
         NaN if all numbers with a weight are equal.
     """
     weights = np.ones(len(truth)) if weights is None else weights
-    if not weights.any():
+    drawn = truth[weights > 0]
+    if not drawn.size or drawn.min() == drawn.max():  # not spread > 0: the mean of equal numbers is rounded
         return float("nan")
     spread = weights @ np.square(truth - np.average(truth, weights=weights))
-    return float(1 - weights @ np.square(truth - predicted) / spread) if spread > 0 else float("nan")
+    return float(1 - weights @ np.square(truth - predicted) / spread)
 
 
 def mean_average_precision(truth: np.ndarray, scores: np.ndarray) -> float:

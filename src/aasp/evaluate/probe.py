@@ -126,32 +126,38 @@ class ProbeResult:
         return [np.flatnonzero(self.rounds == number) for number in range(len(self.chosen))]
 
     def macro_f1(self, weights: np.ndarray) -> float:
-        """Mean over rounds of the macro-F1.
+        """Mean over rounds of the macro-F1, weighted as in `_over_rounds`.
 
         Args:
             weights: how often each clip counts, (m,); a round with no clip left is dropped from the mean.
         """
-        found = [macro_f1(self.truth[i], self.predicted[i], weights[i]) for i in self.round_rows if weights[i].any()]
-        return float(np.mean(found))
+        rounds = [(self.truth[i], self.predicted[i], weights[i]) for i in self.round_rows]
+        return self._over_rounds([macro_f1(*one) if one[2].any() else np.nan for one in rounds], weights)
 
     def average_precision(self, weights: np.ndarray) -> float:
-        """Mean over rounds of the mAP: probabilities of different heads are not ranked together.
+        """Mean over rounds of the mAP, weighted as in `_over_rounds`; different heads are not ranked together.
 
         Args:
             weights: how often each clip counts, (m,); a round with no positive clip left is dropped from the mean.
         """
         found = [ranked(weights[i]) for ranked, i in zip(self._ranked, self.round_rows, strict=True)]
-        return float(np.mean([value for value in found if not np.isnan(value)] or [np.nan]))
+        return self._over_rounds(found, weights)
 
     def r_squared(self, weights: np.ndarray) -> float:
-        """Mean over rounds of R².
+        """Mean over rounds of R², weighted as in `_over_rounds`.
 
         Args:
             weights: how often each clip counts, (m,); a round whose remaining clips all have the same number is dropped
                 from the mean.
         """
         found = [r_squared(self.truth[i], self.predicted[i], weights[i]) for i in self.round_rows]
-        return float(np.mean([value for value in found if not np.isnan(value)] or [np.nan]))
+        return self._over_rounds(found, weights)
+
+    def _over_rounds(self, found: Sequence[float], weights: np.ndarray) -> float:
+        """Mean of the rounds' scores that are not NaN; a round counts as often as its clips do on average."""
+        drawn = np.array([weights[i].mean() for i in self.round_rows])
+        known = ~np.isnan(found)
+        return float(np.average(np.array(found)[known], weights=drawn[known])) if known.any() else float("nan")
 
     @property
     def errors(self) -> np.ndarray:

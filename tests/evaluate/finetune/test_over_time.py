@@ -28,9 +28,11 @@ from aasp.evaluate.finetune.over_time import (
 )  # fmt: skip
 from aasp.evaluate.finetune.predict import class_probabilities
 from aasp.evaluate.finetune.recipe import events as recipe_of_events
-from aasp.evaluate.finetune.results import write_results
+from aasp.evaluate.finetune.results import PREDICTIONS, Outcome, event_scores, write_results
 from aasp.evaluate.finetune.run import finetune
 from aasp.evaluate.finetune.targets import Targets, step_labels
+from aasp.evaluate.probe import ProbeResult
+from aasp.evaluate.task import Task
 from aasp.features.logmel import LogMelConfig
 from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig, load_classifier
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
@@ -266,3 +268,16 @@ def test_an_event_after_its_sound_has_ended_is_named(tones: LabelledSet, tmp_pat
     with pytest.raises(AaspError, match=r"0.wav: 'low' begins at 250 s, and the sound is 2 s long"):
         finetune(Finetuning(encoder(), "enc", replace(tones, events=late), RECIPE), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_perfect_events_in_a_few_clips_have_no_interval(tones: LabelledSet, tmp_path: Path) -> None:
+    assert tones.events is not None
+    task, edges = Task.of(tones, choose="held_out"), np.linspace(0, 2, 4001)
+    rows = task.test
+    active = [step_labels(tones.events[row], CLASSES, edges) > 0.5 for row in rows]
+    np.savez(tmp_path / PREDICTIONS, rows=rows, **packed([Steps(edges, one.astype(np.float32)) for one in active]))
+    none: list = [None]
+    result = ProbeResult(rows, task.y[rows], np.zeros((len(rows), 2)), np.zeros(len(rows), dtype=int), None, none)
+    found = event_scores(Outcome(0, tones, task, result, [tmp_path]))
+    for one in found.values():
+        assert one.estimate == 1 and (one.low, one.high, one.method) == (None, None, "none")

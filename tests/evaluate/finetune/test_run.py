@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import os
 import signal
 from collections.abc import Callable
@@ -208,7 +209,7 @@ def test_nothing_is_learned_from_the_test_part(
     assert learned(tmp_path / "train")["tensors"] != clean["tensors"]
 
 
-@pytest.mark.parametrize("change", ["recipe", "model", "labels", "clips", "scratch"])
+@pytest.mark.parametrize("change", ["recipe", "model", "labels", "clips", "names", "groups", "scratch"])
 def test_another_fine_tuning_in_the_same_place_is_refused(
     change: str, encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path, monkeypatch: Any
 ) -> None:
@@ -226,6 +227,13 @@ def test_another_fine_tuning_in_the_same_place_is_refused(
     elif change == "labels":
         swapped = replace(labelled, labels=[*labelled.labels[1:], labelled.labels[0]])
         other, message = replace(request, labelled=swapped), "finetuned.labels_hash"
+    elif change == "names":
+        renamed = [shutil.copy(path, Path(path).with_stem(f"other {i}")) for i, path in enumerate(labelled.sounds)]
+        swapped = replace(labelled, sounds=[str(path) for path in renamed])
+        other, message = replace(request, labelled=swapped), "finetuned.clips_hash"
+    elif change == "groups":
+        grouped = replace(labelled, groups=[str(i // 2) for i in range(len(labelled))])
+        other, message = replace(request, labelled=grouped), "finetuned.clips_hash"
     elif change == "clips":
         Path(labelled.sounds[0]).unlink()
         other, message = request, "finetuned.clips.train = 9, this one 8"

@@ -18,6 +18,7 @@ from aasp.audio.io import AudioError
 from aasp.audio.sounds import Sound, channels_of, describe, duration
 from aasp.config import fingerprint, flat, to_dict
 from aasp.datasets.benchmarks import BENCHMARKS
+from aasp.datasets.clips import listing
 from aasp.datasets.events import Event
 from aasp.datasets.index import Skipped
 from aasp.datasets.labelled import LabelledSet
@@ -133,6 +134,13 @@ class Finetuning:
         return labels_hash(self.labelled)
 
     @cached_property
+    def clips_hash(self) -> str:
+        """Hash of the names of the clips, without their common folder, and of their groups, 16 hexadecimal digits."""
+        names = listing(TrainPart(self.labelled, np.zeros(len(self.labelled)), np.arange(len(self.labelled))))
+        groups = None if self.labelled.groups is None else [str(group) for group in self.labelled.groups]
+        return sha256(json.dumps([names, groups]).encode()).hexdigest()[:16]
+
+    @cached_property
     def encoder_hash(self) -> str:
         """Hash of the encoder: configuration and weights, or from scratch the configuration alone."""
         return fingerprint(self.encoder.config) if self.scratch else model_hash(self.encoder)
@@ -150,6 +158,7 @@ class Finetuning:
                 "round": round_.name,
                 "classes": len(self.labelled.classes),
                 "labels_hash": self.labels_hash,
+                "clips_hash": self.clips_hash,
                 "clips": {"train": len(round_.train), "valid": len(round_.valid), "test": len(round_.test)},
             },
         }
@@ -268,9 +277,10 @@ def train_pipeline(
     else:
         identity = np.eye(len(task.classes), dtype=np.float32)
         target = lambda row: identity[y[row]]
-    weighted = None
+    weighted, replacement = None, False
     if recipe.sampling == "balanced":
         weighted = clip_weights(y, len(task.classes)), min(recipe.epoch_clips or len(part), len(part))
+        replacement = 2 * weighted[1] > len(part)
     return CropPipeline(
         part,
         seconds=recipe.crop_seconds,
@@ -283,6 +293,7 @@ def train_pipeline(
         target=None if steps else target,
         target_from=steps,
         weighted=weighted,
+        replacement=replacement,
     )
 
 

@@ -27,7 +27,8 @@ class FinetuneRecipe:
         optimizer: AdamW and schedule; its learning rate is the head's.
         layer_decay: each block's learning rate is this times that of the block above it; the stem, below them, has the
             full rate, as in EAT.
-        train: all; all but the stem ("frozen-stem"); or only the head's norm and layer ("head").
+        train: all; all but the stem ("frozen-stem"); or only the head: its norm, its layer
+            and the weights of the encoder's layers ("head").
         pooling: how a clip's tokens become one vector (see `aasp.model.pooling`).
         layers: input of the head: the last layer, or a learned weighting of all (see `AudioClassifierConfig`).
         norm: of the pooled embedding, "layer" or "batch".
@@ -38,7 +39,8 @@ class FinetuneRecipe:
             for events); or, for numbers, the squared error.
         label_smoothing: share of the target that is spread over all classes.
         augment: augmentation of clips in training.
-        sampling: "uniform" takes every clip once per epoch; "balanced" draws clips of rare classes more often.
+        sampling: "uniform" takes every clip once per epoch; "balanced" draws clips of rare classes more often: with
+            replacement, or, if an epoch is at most half of the train part, without.
         epoch_clips: clips of a balanced epoch; as many as in the train part if omitted.
         validations: how often the valid part is scored, evenly spaced; the best checkpoint becomes the model.
         seed: of the head, data order and augmentation.

@@ -87,7 +87,7 @@ def event_scores(outcome: Outcome) -> dict[str, Interval]:
     for name, counts_n3K in zip(("segment_F1", "event_F1"), counted(steps, events, labelled.classes), strict=True):
         statistic = lambda weights, counts=counts_n3K: micro_f1(np.tensordot(weights, counts, 1))
         clusters = np.arange(len(steps)) if result.clusters is None else result.clusters
-        found[name] = interval([statistic], clusters=clusters)
+        found[name] = interval([statistic], clusters=clusters, share=True)
     return found
 
 
