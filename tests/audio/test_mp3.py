@@ -92,3 +92,16 @@ def test_a_channel_of_a_balanced_line_can_be_chosen(tmp_path: Path, caplog: pyte
     assert "balanced.mp3: its channels cancel" in caplog.text
     for choice in ("first", 2, "loudest"):
         assert np.sqrt(np.mean(read(path, channels=choice) ** 2)) == pytest.approx(0.21, abs=0.01)
+
+
+def test_windows_of_the_lowest_rate_have_their_bit_reservoir(tmp_path: Path) -> None:
+    """At 8 kbit/s a frame has eleven bytes or so, and its bits may begin 255 bytes earlier."""
+    path, seconds = tmp_path / "low.mp3", np.arange(22_050 * 4) / 22_050
+    wave = 0.3 * np.random.default_rng(0).standard_normal(len(seconds)) * (np.sin(2 * np.pi * 0.4 * seconds) > 0)
+    settings = {"subtype": "MPEG_LAYER_III", "compression_level": 0.99, "bitrate_mode": "CONSTANT"}
+    soundfile.write(path, wave, 22_050, format="MP3", **settings)
+    assert path.stat().st_size < 8_200 * 4 / 8, "the lowest rate"
+    whole = read(path, rate=22_050)
+    for begin in range(0, len(whole) - 512, 4_000):
+        part = read(path, rate=22_050, start=begin / 22_050, seconds=512 / 22_050)
+        np.testing.assert_allclose(part, whole[begin : begin + 512], atol=1e-3)

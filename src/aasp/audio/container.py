@@ -23,6 +23,7 @@ class Part:
     begin: int = 0
     end: int = 0  # 0: to the end of the file
     samples: int | None = None  # as the end of an Ogg stream states
+    before_last: int = 0  # end of an Ogg stream's page before the last, in samples
     ignoring_length: bool = False  # the header of a WAV file states no usable length
 
     @property

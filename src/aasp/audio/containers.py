@@ -33,6 +33,7 @@ class Link:
         end: the byte after the last.
         streams: number of streams.
         samples: the end position of the sound, from the last page.
+        before_last: the end position of the page before that.
         missing: why it is incomplete; empty if it is complete.
     """
 
@@ -40,6 +41,7 @@ class Link:
     end: int = 0
     streams: int = 0
     samples: int = 0
+    before_last: int = 0
     missing: str = ""
 
 
@@ -69,7 +71,7 @@ def ogg_links(content: mmap.mmap, begin: int = 0) -> list[Link]:
         numbers[serial] = number
         ended += bool(flags & _OGG_LAST)
         if position >= 0:
-            link.samples = position
+            link.before_last, link.samples = link.samples, position
         if not 0 < end <= len(content):
             link.missing = "truncated: it ends within a page"
             link.end = len(content)

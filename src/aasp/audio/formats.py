@@ -77,6 +77,7 @@ _ALSO = {".wav": {"NIST SPHERE"}}  # as in TIMIT
 _TAGGED = frozenset({"MP3", "FLAC", "AAC", "Ogg"})  # formats that are also read after an ID3 tag
 UNCOMPRESSED = {"WAV": "wav", "W64": "w64", "AIFF": "aiff", "AU": "au", "CAF": "caf"}
 _VORBIS = "vorbis"  # an Ogg file with a single Vorbis stream, in which libsndfile can seek
+_VORBIS_BLOCK = 8192  # samples of its longest block
 _HEAD_BYTES = 1024
 # A sampling rate outside this range, in Hz, is a wrong header.
 _SLOWEST, _FASTEST = 100, 10_000_000
@@ -182,8 +183,8 @@ def _track(path: str, kind: Family) -> Track:
             return sound
     status = os.stat(path)
     parts, missing = _parts(path, kind, status.st_mtime_ns, status.st_size)
-    if parts == [container.Part(path, _VORBIS)]:
-        return sndfile.Sndfile(path, missing)
+    if parts and parts[0].demuxer == _VORBIS:
+        return sndfile.Sndfile(path, missing, exact_before=max(0, parts[0].before_last - _VORBIS_BLOCK))
     return Ffmpeg(path, parts, missing)
 
 
@@ -293,7 +294,7 @@ def _parts(path: str, kind: Family, changed: int, size: int) -> tuple[list[conta
         # libsndfile keeps the channels of surround sound in Vorbis's order.
         vorbis = content.find(b"\x01vorbis", tag, tag + 64)
         if len(links) == 1 and not tag and vorbis > 0 and content[vorbis + 11] <= 2:
-            return [container.Part(path, _VORBIS)], missing
+            return [container.Part(path, _VORBIS, before_last=links[0].before_last * (links[0].streams == 1))], missing
     if not links:
         raise AudioError(path, "truncated: not one page of it is whole", "fetch it again")
     many = [link.samples if link.streams == 1 else None for link in links]

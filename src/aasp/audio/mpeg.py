@@ -54,8 +54,9 @@ def frame_bytes(head: bytes) -> int:
 
 # Bytes between frames that are not a tag: up to this many are an encoder's padding, more are damage.
 _PADDING_BYTES = 2048
-# Frames decoded before a window: they fill the bit reservoir and the filters' memory.
-_PREROLL = 12
+# Frames decoded before a window: they fill the filters' memory and the bit reservoir, which reaches back 255 bytes in
+# MPEG-2, whose shortest frames have eleven (8 kbit/s; pauses in variable rates).
+_PREROLL = 32
 # The decoder's delay by its filter bank, in samples (ISO/IEC 11172-3; LAME's "decoder delay").
 _DECODER_DELAY = 529
 _BATCH = 256  # frames decoded at once

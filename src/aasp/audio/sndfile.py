@@ -18,17 +18,26 @@ class Sndfile:
         path: the file.
         missing: reason and remedy, if the file is known to be incomplete.
         look: the header's length is trusted whatever follows: check that the last promised sample is there.
+        exact_before: the last position to seek to. In the last page of a Vorbis file libsndfile (1.2.2) ends up some
+            hundred samples late, because the page's end position is that of the sound, which ends within a block.
 
     Raises:
         AudioError: libsndfile can't read it.
     """
 
-    def __init__(self, path: str, missing: tuple[str, str] | None = None, *, look: bool = False) -> None:
+    def __init__(
+        self,
+        path: str,
+        missing: tuple[str, str] | None = None,
+        *,
+        look: bool = False,
+        exact_before: int | None = None,
+    ) -> None:
         try:
             self._sound = soundfile.SoundFile(path)
         except soundfile.LibsndfileError as error:
             raise AudioError(path, *_why_unopened(path, error.error_string, missing)) from None
-        self._path, self._missing, self._look = path, missing, look
+        self._path, self._missing, self._look, self._exact_before = path, missing, look, exact_before
         self.rate = self.stated_rate = self._sound.samplerate
         self.channels, self.frames = self._sound.channels, self._sound.frames
 
@@ -39,8 +48,9 @@ class Sndfile:
     def decode(self, begin: int, end: int) -> np.ndarray:
         try:
             if self._sound.seekable():
-                self._sound.seek(begin)
-                frames_FC = self._sound.read(end - begin, dtype="float32", always_2d=True)
+                first = begin if self._exact_before is None else min(begin, self._exact_before)
+                self._sound.seek(first)
+                frames_FC = self._sound.read(end - first, dtype="float32", always_2d=True)[begin - first :]
             else:  # G.721 and the like, in which each sample depends on those before it
                 with soundfile.SoundFile(self._path) as sound:
                     frames_FC = sound.read(end, dtype="float32", always_2d=True)[begin:]
