@@ -388,6 +388,15 @@ def test_with_replacement_the_heavy_are_drawn_as_often_as_they_weigh(manifest: M
         made().restore(without.state())
 
 
+def test_a_clip_that_the_front_end_cannot_read_is_skipped_and_named(manifest: Manifest) -> None:
+    """The three shortest files, of 0.3 to 0.4 s, are shorter than an analysis window of 0.42 s."""
+    crops = pipeline(manifest, batch=FILES - 3, seconds=0.5, shortest=0.42)
+    files = files_of(take(crops, 5))
+    assert set(files) == set(range(3, FILES))
+    assert [Path(clip.path).stem for clip in crops.skipped] == ["00", "01", "02"]
+    assert "too short: " in crops.skipped[0].reason and "analysis window of 420 ms" in crops.skipped[0].reason
+
+
 @pytest.mark.parametrize("taken", [0, 1, 2, 7])
 def test_a_weighted_pipeline_restored_continues_bit_for_bit(manifest: Manifest, taken: int) -> None:
     weighted = (np.arange(1.0, FILES + 1), 6)  # batches of 4 of epochs of 6: every other one lies across a border

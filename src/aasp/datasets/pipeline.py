@@ -62,6 +62,7 @@ class CropPipeline:
         target: returns a clip's label vector (K,), which the batch then has as "target", float32 (batch, K).
         target_from: instead of `target`, for labels over time: returns the labels (G, K) of a clip from a given second
             on.
+        shortest: seconds of the shortest clip that the front end can read, its analysis window.
         data_changed: let `restore` accept a position in other data: the order of these files then continues after the
             same number of crops.
         weighted: (weights (clips,), clips per epoch): each epoch draws this many clips, with probabilities by weight;
@@ -88,6 +89,7 @@ class CropPipeline:
         target_from: Callable[[int, float], np.ndarray] | None = None,
         weighted: tuple[np.ndarray, int] | None = None,
         replacement: bool = False,
+        shortest: float = SHORTEST_SECONDS,
         data_changed: bool = False,
     ) -> None:
         rank, world = shard
@@ -97,7 +99,7 @@ class CropPipeline:
         self._clips, self._durations = clips, clips.seconds
         self._target, self._target_from = target, target_from
         self._rate, self._samples = rate, round(seconds * rate)
-        self._data_changed = data_changed
+        self._data_changed, self._shortest = data_changed, max(shortest, SHORTEST_SECONDS)
         self._waves: dict[int, np.ndarray] | None = {} if cache else None
         self._ahead = workers > 0
         self._lock = threading.Lock()
@@ -200,8 +202,9 @@ class CropPipeline:
         place = random.random()
         try:
             start, wave = self._window(row, sound, place)
-            if len(wave) < SHORTEST_SECONDS * self._rate:
-                raise AudioError(describe(sound), f"too short: {len(wave)} samples", "remove it")
+            if len(wave) < round(self._shortest * self._rate):
+                window = f"less than one analysis window of {1000 * self._shortest:g} ms"
+                raise AudioError(describe(sound), f"too short: {len(wave)} samples, {window}", "remove it")
             check_loud(describe(sound), wave)
         except AudioError as error:
             self._note_failure(error)

@@ -11,14 +11,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from aasp.casting import LayerNorm
 from aasp.pretrain.methods.contract import Gather
 
 
 def projector(width: int, hidden: int, outputs: int) -> nn.Sequential:
     """Two linear layers with layer norm and GELU between them: (..., `width`) to (..., `outputs`)."""
-    return nn.Sequential(
-        nn.Linear(width, hidden, bias=False), nn.LayerNorm(hidden), nn.GELU(), nn.Linear(hidden, outputs)
-    )
+    return nn.Sequential(nn.Linear(width, hidden, bias=False), LayerNorm(hidden), nn.GELU(), nn.Linear(hidden, outputs))
 
 
 class BatchNorm(nn.Module):

@@ -213,6 +213,7 @@ def _pipeline(
         workers=workers,
         shard=(machine.process_index, world),
         cache=manifest.total_hours * world <= CACHED_HOURS,
+        shortest=recipe.model.frontend.shortest_ms / 1000,
         data_changed=data_changed,
     )
 

@@ -18,7 +18,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from aasp.casting import widened, without_autocast
+from aasp.casting import LayerNorm, widened, without_autocast
 from aasp.config import ADDED_LATER, check_range
 from aasp.errors import AaspError
 from aasp.stems.contract import StemConfig
@@ -148,7 +148,7 @@ class AaPE(WindowedStem, States):
             if c.chirp:
                 self.chirp_logits = nn.Parameter(torch.zeros(self.subbands, 1, c.states))
         self.output_matrix = nn.Linear((2 + c.magnitude) * c.states, width)
-        self.norm = nn.LayerNorm(width)
+        self.norm = LayerNorm(width)
         if c.conv:
             self.fuse = nn.Linear(2 * width, width)
             with torch.no_grad():  # at step 0 the token is the conv token
@@ -224,7 +224,7 @@ class AaPE(WindowedStem, States):
 
     def _maps(self) -> Iterator[tuple[nn.Module, type[nn.Module]]]:
         yield self.output_matrix, nn.Linear
-        yield self.norm, nn.LayerNorm
+        yield self.norm, LayerNorm
         if self.config.conv:
             yield self.project, PatchProjection
             yield self.fuse, nn.Linear

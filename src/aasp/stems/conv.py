@@ -10,6 +10,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from aasp.casting import LayerNorm
 from aasp.config import ADDED_LATER, check_range
 from aasp.stems.contract import StemConfig
 from aasp.stems.windowed import WindowedStem, check_taps
@@ -77,7 +78,7 @@ class ConvStem(WindowedStem):
         self.project = PatchProjection((self.taps, self.patch[1]), config.bottleneck or width)
         self.widen = nn.Sequential()
         if config.bottleneck is not None:
-            self.widen = nn.Sequential(nn.LayerNorm(config.bottleneck), nn.Linear(config.bottleneck, width))
+            self.widen = nn.Sequential(LayerNorm(config.bottleneck), nn.Linear(config.bottleneck, width))
 
     def token(self, patches: Tensor, windows: Tensor, seen: Tensor | None, *others: Tensor) -> Tensor:
         return self.widen(self.project(windows.mT))

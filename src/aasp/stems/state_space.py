@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from aasp.casting import widened, without_autocast
+from aasp.casting import LayerNorm, widened, without_autocast
 from aasp.config import check_range
 from aasp.errors import AaspError
 from aasp.stems.contract import StemConfig
@@ -115,7 +115,7 @@ class StateSpaceStem(WindowedStem):
         self.project = PatchProjection(self.patch, width)
         self.input_matrix = nn.Linear(self.patch[1], config.signals, bias=False)
         self.output_matrix = nn.Linear(features, width)
-        self.norm = nn.LayerNorm(width)
+        self.norm = LayerNorm(width)
         self.fuse = nn.Linear(2 * width, width)
         with torch.no_grad():
             self.fuse.weight.copy_(torch.eye(width, 2 * width))

@@ -29,6 +29,7 @@ from aasp.evaluate.finetune.fields import FinetuneRecipe
 from aasp.evaluate.finetune.recipe import RECIPES, clips, speech_commands, tiny
 from aasp.evaluate.finetune.targets import moments
 from aasp.evaluate.task import Round, Task
+from aasp.features.contract import FrontEndConfig
 from aasp.model.audio_classifier import AudioClassifierConfig
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.weights import model_hash
@@ -251,7 +252,7 @@ def train_pipeline(
     round_: Round,
     *,
     batch: int,
-    rate: int,
+    front: FrontEndConfig,
     workers: int,
     machine: Accelerator,
     steps: Callable[[int, float], np.ndarray] | None = None,
@@ -259,7 +260,7 @@ def train_pipeline(
     """This process's share of the batches of one round's train part.
 
     Args:
-        recipe, labelled, seconds, task, round_, rate, workers, machine: of the round.
+        recipe, labelled, seconds, task, round_, front, workers, machine: of the round.
         batch: clips per step of this process.
         steps: for a set with events: the labels of each time patch (G, K), given a clip's index in the train part and
             the start of the crop in seconds.
@@ -286,7 +287,7 @@ def train_pipeline(
         seconds=recipe.crop_seconds,
         batch=batch,
         seed=recipe.seed,
-        rate=rate,
+        rate=front.rate,
         workers=workers,
         shard=(machine.process_index, world),
         cache=float(part.seconds.sum()) * world <= CACHED_HOURS * 3600,
@@ -294,6 +295,7 @@ def train_pipeline(
         target_from=steps,
         weighted=weighted,
         replacement=replacement,
+        shortest=front.shortest_ms / 1000,
     )
 
 

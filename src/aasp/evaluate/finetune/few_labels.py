@@ -79,7 +79,7 @@ def few_label_result(
 
 
 def _trained(job: Finetuning, task: Task, r: Round, seconds: np.ndarray, head_X: np.ndarray) -> AudioClassifier:
-    recipe, rate = job.recipe, job.encoder.config.frontend.rate
+    recipe, front = job.recipe, job.encoder.config.frontend
     seed(recipe.seed)
     classifier = AudioClassifier(job.classifier_config())
     classifier.encoder.load_state_dict(job.encoder.state_dict())
@@ -90,10 +90,11 @@ def _trained(job: Finetuning, task: Task, r: Round, seconds: np.ndarray, head_X:
         seconds=recipe.crop_seconds,
         batch=recipe.batch,
         seed=recipe.seed,
-        rate=rate,
+        rate=front.rate,
         workers=0,
         cache=True,
         target=lambda row: identity[y[row]],
+        shortest=front.shortest_ms / 1000,
     )
     objective = FinetuneObjective(classifier, recipe).train()
     optimizer = adamw(objective, betas=recipe.optimizer.betas, rate_of=objective.learning_rate_share)

@@ -160,9 +160,9 @@ def train_round(
     recipe, labelled, predictions = job.recipe, job.labelled, folder / PREDICTIONS
     if predictions.exists():
         return 0
-    rate, events = job.encoder.config.frontend.rate, labelled.events
+    front, events = job.encoder.config.frontend, labelled.events
     config = job.classifier_config(moments(task.y[round_.train]) if task.regression else None)
-    options: dict[str, Any] = dict(rate=rate, workers=workers, machine=machine)
+    options: dict[str, Any] = dict(front=front, workers=workers, machine=machine)
     if events is not None:
         options["steps"] = Targets(config, [events[row] for row in round_.train])
     last = checkpoint.latest(folder)
@@ -219,7 +219,7 @@ def train_round(
             machine=machine,
             fingerprint=recipe.fingerprint,
             settings=settings,
-            measure=lambda batch: (len(batch["length"]), float(batch["length"].sum()) / rate),
+            measure=lambda batch: (len(batch["length"]), float(batch["length"].sum()) / front.rate),
             start=start,
             rate_of=objective.learning_rate_share,
             on_checkpoint=on_checkpoint,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor, nn
 
+from aasp.casting import LayerNorm
 from aasp.config import check_range
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
@@ -70,7 +71,7 @@ class COLA(Method):
         self.config, self.data, self.gather = config, recipe.data, gather
         self.student = AudioEncoder(recipe.model)
         self.projector = nn.Sequential(
-            nn.Linear(recipe.model.encoder.width, config.outputs), nn.LayerNorm(config.outputs), nn.Tanh()
+            nn.Linear(recipe.model.encoder.width, config.outputs), LayerNorm(config.outputs), nn.Tanh()
         )
         self.similarity = nn.Linear(config.outputs, config.outputs, bias=False)
         nn.init.xavier_uniform_(self.similarity.weight)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from aasp.casting import LayerNorm
 from aasp.model.positions import sincos_positions
 from aasp.pretrain.predictors.cross import CrossPredictor
 
@@ -35,7 +36,7 @@ class WeightedCrossPredictor(CrossPredictor):
     def __init__(self, config: PredictorConfig, width: int, outputs: int, layers: int) -> None:
         super().__init__(config, width, outputs)
         self.layer_weights = nn.Parameter(torch.randn(config.depth, layers) * layers**-0.5)
-        self.norms = nn.ModuleList(nn.LayerNorm(width, eps=1e-6) for _ in range(config.depth))
+        self.norms = nn.ModuleList(LayerNorm(width, eps=1e-6) for _ in range(config.depth))
 
     def forward(
         self,

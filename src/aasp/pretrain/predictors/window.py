@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from aasp.casting import widened
 from aasp.model.encoder import Block, EncoderConfig
 from aasp.model.positions import sincos_positions
 from aasp.pretrain.predictors.contract import SizedPredictor
@@ -40,7 +41,7 @@ class WindowPredictor(SizedPredictor):
         valid_Bn: Tensor | None = None,
         hidden_valid_Bm: Tensor | None = None,
     ) -> Tensor:
-        tokens = self.context(context_BnD)[:, 1:]
+        tokens = widened(self.context(context_BnD)[:, 1:])
         empty = self.mask_token.to(tokens.dtype).expand(len(tokens), grid[0] * grid[1], -1)
         x_BWGF = filled(empty, tokens, visible_Bn, valid_Bn, grid)
         places = sincos_positions(grid, self.config.width, tokens.device).to(tokens.dtype)
