@@ -154,7 +154,7 @@ def test_rows_that_are_not_pre_trained_here(
     # The same probe on the same clips: a frozen copy of the untrained encoder would score as it does.
     against = [p["difference"]["against"] for p in found["pairs"] if p["question"] == f"{name}, best layer"]
     assert against == ["untrained-calm", "scratch-calm", "loudness", "ours", "log-mel-40", "log-mel-128"]
-    systems = [row["system"] for row in found["rows"] if row["question"] == "stability, shifts" and row["last"]]
+    systems = [row["system"] for row in found["rows"] if row["question"] == "stability under shifts" and row["last"]]
     assert systems == ["calm", "untrained-calm", "loudness", "ours"]
     assert f"| scratch-calm/{name} | " in (out / "comparison.md").read_text()
 

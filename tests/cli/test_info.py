@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +150,18 @@ def test_a_fine_tuning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "test accuracy 82.5 [too few to tell] %" in shown(capsys, run)
 
 
+def test_numbers_are_no_percentages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = finetuned(tmp_path / "run", "test")
+    recipe = json.loads((run / "recipe.json").read_text())
+    (run / "recipe.json").write_text(json.dumps({**recipe, "loss": "squared"}))
+    found = {"R2": {"estimate": 0.61, "low": 0.5, "high": 0.7}, "MAE": {"estimate": 12.3, "low": 11.0, "high": 13.9}}
+    (run / "results.json").write_text(json.dumps({"records": [], "scores": found}))
+    out = shown(capsys, run)
+    for line in ("best on valid 0.5 at step 10", "test R2 0.61 [0.5, 0.7]", "test MAE 12.3 [11, 13.9]"):
+        assert line in out
+    assert "%" not in out
+
+
 def test_a_fine_tuning_of_folds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for fold in ("1", "2", "10"):
         finetuned(tmp_path / "run" / f"fold-{fold}", fold)
@@ -175,6 +188,20 @@ def test_a_classifier(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert out.startswith("classifier ") and "classes 30: class 0, class 1, " in out and "class 29" not in out
     for line in ("head 270", "multilabel False", "clip_seconds 10", "encoder.encoder.width 8"):
         assert line in out
+
+
+def test_statistics_are_no_parameters(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig
+    from aasp.model.audio_encoder import AudioEncoder, load
+
+    config = replace(load(model).config, whitened=2)
+    encoder = AudioEncoder(config)
+    encoder.save(tmp_path / "whitened")
+    made = AudioClassifier(AudioClassifierConfig(("a", "b"), norm="batch", encoder=config))
+    made.save(tmp_path / "classifier")
+    for folder, module in (("whitened", encoder), ("classifier", made)):
+        count = sum(parameter.numel() for parameter in module.parameters())
+        assert f"parameters {count:,}" in shown(capsys, tmp_path / folder)
 
 
 def test_a_long_name_leaves_room_for_its_value(capsys: pytest.CaptureFixture[str]) -> None:
@@ -240,4 +267,5 @@ def test_an_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_model_of_the_package_is_found_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", "aasp-tiny"]) == 0
-    assert "whitening" in (shown := capsys.readouterr().out) and "window_seconds" in shown
+    out = capsys.readouterr().out
+    assert re.search(r"whitened\s+128", out) and "window_seconds" in out

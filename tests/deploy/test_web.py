@@ -21,7 +21,7 @@ from hard_signals import signals
 from aasp.audio.io import read
 from aasp.deploy.web import Picture, write_web
 from aasp.errors import AaspError
-from aasp.model.audio_classifier import AudioClassifier
+from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig
 from aasp.model.audio_encoder import AudioEncoder
 from browser import LEAST_CONTRAST, PHONE, chromium, contrast
 
@@ -213,6 +213,23 @@ def test_modulations_are_those_of_the_patch(trained: AudioEncoder) -> None:
     cosine, sine = (patch.mT @ picture.waves).chunk(2, dim=-1)
     amplitude = (cosine.square() + sine.square()).mean(2).sqrt()[0, 0]
     torch.testing.assert_close(amplitude, torch.tensor([0, 0, 0.7, *[0.0] * (frames // 2 - 3)]), rtol=0, atol=1e-6)
+
+
+def test_the_fastest_modulation_is_as_high_as_the_others_over_phases(trained: AudioEncoder) -> None:
+    picture, frames = Picture(trained), trained.stem.patch[0]
+    frame, phase = torch.arange(frames, dtype=torch.float64), 2 * torch.pi * torch.arange(32)[:, None] / 32
+    for periods in (1, frames // 2):
+        waves = 0.3 * torch.cos(2 * torch.pi * periods * frame / frames + phase)
+        cosine, sine = (waves.float() @ picture.waves).chunk(2, dim=-1)
+        rms = (cosine.square() + sine.square()).mean(0).sqrt()[periods - 1]
+        assert float(rms) == pytest.approx(0.3, abs=1e-5)
+
+
+def test_a_model_of_numbers_is_refused(trained: AudioEncoder, tmp_path: Path) -> None:
+    numbers = AudioClassifier(AudioClassifierConfig(("tempo",), numbers=(120.0, 30.0), encoder=trained.config))
+    with pytest.raises(AaspError, match="predicts a number, tempo, and the demo shows classes; export it"):
+        write_web(numbers, tmp_path / "page")
+    assert not (tmp_path / "page").exists()
 
 
 def test_a_full_disk_leaves_the_old_folder(

@@ -8,7 +8,8 @@ from torch.nn import functional
 
 from aasp.errors import AaspError
 from aasp.model.architectures import ast_base
-from aasp.model.audio_encoder import AudioEncoder
+from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
+from aasp.model.encoder import EncoderConfig
 from aasp.stems.ast import ASTConfig, ASTStem
 
 
@@ -55,6 +56,13 @@ def test_longer_clips_and_padding_change_no_embedding() -> None:
     whole, lengths = model(wave, torch.tensor([20_000, 9_000])), torch.tensor([9_000])
     short = model(wave[1:, :9_000], lengths)
     torch.testing.assert_close(whole.clip[1], short.clip[0], rtol=1e-4, atol=1e-5)
+
+
+def test_an_encoder_has_the_subbands_of_its_kernels() -> None:
+    config = AudioEncoderConfig(stem=ASTConfig(kernel=(16, 32)), encoder=EncoderConfig(16, 1, 2), window_seconds=0.4)
+    model = AudioEncoder(config)
+    assert model.subbands == model.stem.subbands == 10
+    assert model(torch.zeros(1, 9_000)).timestamps.shape[2] == 10 * 16
 
 
 def test_impossible_settings_are_one_line() -> None:

@@ -61,6 +61,15 @@ def test_its_products_are_counted(shape: tuple[int, int]) -> None:
     assert products(*shape) == counter.get_total_flops()
 
 
+def test_muon_takes_the_matrices_of_blocks_wherever_they_are() -> None:
+    matrix, vector = torch.nn.Parameter(torch.ones(2, 2)), torch.nn.Parameter(torch.ones(2))
+    for name in ("blocks.0.mlp.weight", "student.encoder.blocks.3.attention.qkv.weight", "estimator.2.mlp.0.weight"):
+        assert MUON.takes(name, matrix) and not MUON.takes(name, vector)
+        assert not MUON.takes(name.replace("weight", "bias"), matrix)
+    for name in ("head.weight", "sunblocks.weight", "estimators.0.weight", "blocks.weight"):
+        assert not MUON.takes(name, matrix)
+
+
 def test_matrices_of_blocks_move_by_muon_and_the_rest_by_adamw() -> None:
     net, twin = Net(), Net()
     config = OptimizerConfig(lr=1e-3, betas=(0.9, 0.95), weight_decay=0.05, matrices=MUON)

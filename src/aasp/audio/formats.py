@@ -77,7 +77,6 @@ _ALSO = {".wav": {"NIST SPHERE"}}  # as in TIMIT
 _TAGGED = frozenset({"MP3", "FLAC", "AAC", "Ogg"})  # formats that are also read after an ID3 tag
 UNCOMPRESSED = {"WAV": "wav", "W64": "w64", "AIFF": "aiff", "AU": "au", "CAF": "caf"}
 _VORBIS = "vorbis"  # an Ogg file with a single Vorbis stream, in which libsndfile can seek
-_VORBIS_BLOCK = 8192  # samples of its longest block
 _HEAD_BYTES = 1024
 # A sampling rate outside this range, in Hz, is a wrong header.
 _SLOWEST, _FASTEST = 100, 10_000_000
@@ -184,7 +183,7 @@ def _track(path: str, kind: Family) -> Track:
     status = os.stat(path)
     parts, missing = _parts(path, kind, status.st_mtime_ns, status.st_size)
     if parts and parts[0].demuxer == _VORBIS:
-        return sndfile.Sndfile(path, missing, exact_before=max(0, parts[0].before_last - _VORBIS_BLOCK))
+        return sndfile.Sndfile(path, missing, before_last=parts[0].before_last)
     return Ffmpeg(path, parts, missing)
 
 

@@ -8,6 +8,7 @@ import soundfile
 from aasp.audio import flac
 from aasp.audio.error import RAW, AudioError, quoted, salvage
 
+_VORBIS_BLOCK = 8192  # samples of its longest block
 _UNKNOWN_FRAMES = 2**62  # libsndfile's value when a FLAC encoder wrote to a pipe
 
 
@@ -18,8 +19,9 @@ class Sndfile:
         path: the file.
         missing: reason and remedy, if the file is known to be incomplete.
         look: the header's length is trusted whatever follows: check that the last promised sample is there.
-        exact_before: the last position to seek to. In the last page of a Vorbis file libsndfile (1.2.2) ends up some
-            hundred samples late, because the page's end position is that of the sound, which ends within a block.
+        before_last: end of the page before the last of a Vorbis file, in samples. Into the last page libsndfile (1.2.2)
+            seeks some hundred samples too far, because its end position is that of the sound, which ends within a
+            block; so windows in it are decoded from before it.
 
     Raises:
         AudioError: libsndfile can't read it.
@@ -31,13 +33,13 @@ class Sndfile:
         missing: tuple[str, str] | None = None,
         *,
         look: bool = False,
-        exact_before: int | None = None,
+        before_last: int | None = None,
     ) -> None:
         try:
             self._sound = soundfile.SoundFile(path)
         except soundfile.LibsndfileError as error:
             raise AudioError(path, *_why_unopened(path, error.error_string, missing)) from None
-        self._path, self._missing, self._look, self._exact_before = path, missing, look, exact_before
+        self._path, self._missing, self._look, self._before_last = path, missing, look, before_last
         self.rate = self.stated_rate = self._sound.samplerate
         self.channels, self.frames = self._sound.channels, self._sound.frames
 
@@ -48,7 +50,7 @@ class Sndfile:
     def decode(self, begin: int, end: int) -> np.ndarray:
         try:
             if self._sound.seekable():
-                first = begin if self._exact_before is None else min(begin, self._exact_before)
+                first = begin if self._before_last is None else min(begin, max(0, self._before_last - _VORBIS_BLOCK))
                 self._sound.seek(first)
                 frames_FC = self._sound.read(end - first, dtype="float32", always_2d=True)[begin - first :]
             else:  # G.721 and the like, in which each sample depends on those before it

@@ -210,14 +210,15 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _parameters(path: Path) -> tuple[dict[str, int], dict[str, str]]:
-    """Number of parameters of each part of the model, and its metadata, from the header of its weights."""
+    """Number of parameters of each part of the model, not statistics, and the metadata, from the weights' header."""
     try:
         shapes, metadata = read_shapes(path, "the model is incomplete, copy it again")
     except AaspError as error:
         raise _reworded(error, path) from None
     counts: Counter[str] = Counter()
     for name, shape in shapes.items():
-        counts[name.partition(".")[0]] += math.prod(shape)
+        if "whitening" not in (steps := name.split(".")) and not steps[-1].startswith(("running_", "num_")):
+            counts[steps[0]] += math.prod(shape)
     return dict(counts), metadata
 
 
@@ -247,9 +248,7 @@ def _finetuned(requested: dict[str, Any] | None) -> dict[str, Any]:
         return {}
     part, clips = requested["round"], requested["clips"]
     return {
-        "fine-tunes": f"{requested['model']}, its architecture from scratch"
-        if requested["scratch"]
-        else requested["model"],
+        "fine-tunes": requested["model"] + (", its architecture from scratch" if requested["scratch"] else ""),
         "data": f"{requested['data']} ({requested['source']}), {requested['classes']:,} classes",
         "clips": part and ", ".join(f"{count:,} {name}" for name, count in clips.items()),
         "part": part,
@@ -258,20 +257,20 @@ def _finetuned(requested: dict[str, Any] | None) -> dict[str, Any]:
 
 def _best(run: Path) -> str | None:
     """The best score on a fine-tuning's valid part so far."""
+    from aasp.evaluate.metrics import plain
     from aasp.training.tracking import read_lines
 
     best = [line for line in read_lines(run / "validation.jsonl") if line["best"]]
-    return f"{percent_text(best[-1]['score'])} % at step {best[-1]['step']}" if best else None
+    form = plain if _json(run / "recipe.json").get("loss") == "squared" else lambda score: f"{percent_text(score)} %"
+    return f"{form(best[-1]['score'])} at step {best[-1]['step']}" if best else None
 
 
 def _scores(path: Path) -> dict[str, str]:
     """The scores in a results file, with their intervals."""
-    if not path.exists():
-        return {}
-    from aasp.evaluate.intervals import span
+    from aasp.evaluate.intervals import as_text
 
-    percent = lambda one: f"{percent_text(one['estimate'])} [{span(one['low'], one['high'], percent_text)}] %"
-    return {f"test {name}": percent(one) for name, one in _json(path).get("scores", {}).items()}
+    found = _json(path).get("scores", {}) if path.exists() else {}
+    return {f"test {name}": as_text(name, one) for name, one in found.items()}
 
 
 def _change(change: dict[str, Any]) -> str:

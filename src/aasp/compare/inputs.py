@@ -20,7 +20,7 @@ from aasp.datasets.labelled import LabelledSet
 from aasp.datasets.manifest import Manifest
 from aasp.documents import as_written
 from aasp.errors import AaspError
-from aasp.evaluate.finetune.data import labels_hash
+from aasp.evaluate.finetune.identity import labels_hash
 
 AGAIN = "restore them, or choose another --out"
 

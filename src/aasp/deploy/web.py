@@ -30,7 +30,8 @@ FILES = ("model.onnx", "picture.onnx", "demo.json")
 class Picture(nn.Module):
     """Windows (B, S) to their log-mel (B, T, M), and the modulation spectrum of each patch (B, G, K).
 
-    The latter is the root mean square, over mel bins, of the amplitude at each whole number of periods per patch.
+    The latter is the root mean square, over mel bins, of the amplitude at each whole number of periods per patch. At
+    half the frame rate a patch has the cosine alone; √2 times it has the amplitude as root mean square over phases.
 
     Args:
         encoder: its front end and patches are used.
@@ -41,7 +42,8 @@ class Picture(nn.Module):
         self.encoder, self.frames = encoder, encoder.stem.patch[0]
         periods, frame = torch.arange(1, self.frames // 2 + 1), torch.arange(self.frames)
         angle = 2 * math.pi / self.frames * frame[:, None] * periods
-        self.register_buffer("waves", torch.cat([angle.cos(), angle.sin()], dim=1) * 2 / self.frames, persistent=False)
+        scale = torch.where(2 * periods == self.frames, 2**0.5, 2.0) / self.frames  # half the rate has no second phase
+        self.register_buffer("waves", torch.cat([angle.cos() * scale, angle.sin() * scale], dim=1), persistent=False)
 
     @property
     def rates(self) -> list[float]:
@@ -71,6 +73,9 @@ def write_web(model: Model, folder: str | Path, labels: Sequence[str] = (), vect
     folder = Path(folder)
     check_folder(folder)
     classifies = isinstance(model, AudioClassifier)
+    if isinstance(model, AudioClassifier) and model.config.numbers is not None:
+        text = f"the model predicts a number, {model.config.classes[0]}, and the demo shows classes"
+        raise AaspError(f"{text}; export it with --to onnx")
     if not classifies and not len(labels):
         raise AaspError("an encoder has no tags of its own; add --neighbours FOLDER, a folder of sounds for each label")
     encoder = Graph(model, "whole").encoder

@@ -27,16 +27,16 @@ Snowden 1985 (S - 1 draws).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from aasp.errors import AaspError
 from aasp.evaluate.exact import LEAST, one_share, paired_shares
-from aasp.evaluate.metrics import plain
+from aasp.evaluate.metrics import PLAIN, plain
 from aasp.formats import percent_text
 
 Statistic = Callable[[np.ndarray], float]
@@ -107,6 +107,12 @@ class Interval:
 
     def to_dict(self) -> dict[str, float | str | None]:
         return asdict(self)
+
+
+def as_text(score: str, one: Mapping[str, Any]) -> str:
+    """A score by name, as in `to_dict`, as text: `82.5 [78.1, 86.4] %`, or `0.61 [0.5, 0.7]` for R² and errors."""
+    form, unit = (plain, "") if score in PLAIN else (percent_text, " %")
+    return f"{form(one['estimate'])} [{span(one['low'], one['high'], form)}]{unit}"
 
 
 @dataclass(frozen=True)

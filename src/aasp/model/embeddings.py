@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -86,10 +87,11 @@ class Embedder(nn.Module, ABC):
         """Hash that identifies the model, in hex."""
         return model_hash(self)
 
-    @property
+    @cached_property
     def subbands(self) -> int:
         """Subbands F of its grid."""
-        return self.config.frontend.bins // self.config.stem.patch[1]
+        with torch.device("meta"):
+            return self.config.stem.build(self.config.encoder.width, self.config.frontend.bins).subbands
 
     @abstractmethod
     def forward(

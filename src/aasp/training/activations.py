@@ -14,8 +14,8 @@ from torch.utils.checkpoint import checkpoint
 
 from aasp.errors import AaspError
 
-BLOCKS = "blocks"
-"""Attribute name of the list of blocks in transformers, ours and others'."""
+BLOCKS = ("blocks", "estimator")
+"""Attribute names of the list of blocks in transformers, ours and others', and in the tokenizer of BEATs."""
 
 
 def recompute(module: nn.Module) -> None:
@@ -32,7 +32,7 @@ def blocks_of(module: nn.Module) -> dict[str, nn.Module]:
     return {
         f"{name}.{number}": block
         for name, blocks in module.named_modules()
-        if name.rpartition(".")[2] == BLOCKS and isinstance(blocks, nn.ModuleList)
+        if name.rpartition(".")[2] in BLOCKS and isinstance(blocks, nn.ModuleList)
         for number, block in enumerate(blocks)
         if any(parameter.requires_grad for parameter in block.parameters())
     }

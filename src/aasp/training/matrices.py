@@ -11,6 +11,7 @@ from torch import Tensor
 
 from aasp.config import check_range
 from aasp.parts import Parts
+from aasp.training.activations import BLOCKS
 from aasp.training.muon import Muon, products
 
 ADAMW = ("exp_avg", "exp_avg_sq")
@@ -92,7 +93,8 @@ class MuonConfig(MatricesConfig):
         check_range(self, "optimizer.matrices", "weight_decay", least=0)
 
     def takes(self, name: str, parameter: Tensor) -> bool:
-        return "blocks." in name and parameter.ndim == 2 and name.endswith("weight")
+        within = f".{name}".rpartition(".")[0]
+        return any(f".{blocks}." in within for blocks in BLOCKS) and parameter.ndim == 2 and name.endswith("weight")
 
     def products(self, parameter: Tensor) -> int:
         return products(*parameter.shape)

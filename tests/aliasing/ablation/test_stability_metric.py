@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import soundfile
 import torch
 
+from aasp.aliasing.ablation import stability_metric
 from aasp.aliasing.ablation.stability_metric import LOOKED_AT, open_stability_metrics
 from aasp.aliasing.stability.document import examine
 from aasp.aliasing.stability.excerpts import gather
@@ -21,6 +23,7 @@ from aasp.encoders import AudioEncoderAdapter
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain import recipes
+from aasp.stems.conv import ConvConfig
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +44,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def encoder() -> AudioEncoder:
     torch.manual_seed(0)
     small = {
+        "model.stem.patch": "16,32",
         "model.encoder.width": "16",
         "model.encoder.depth": "1",
         "model.vector": "none",
@@ -69,6 +73,25 @@ def test_metrics_equal_those_of_the_stability_report(index: Path, encoder: Audio
         np.testing.assert_allclose(measured[name].values, expected[known], rtol=2e-3, atol=2e-3)
         assert measured[name].clusters == [f"speaker {n // 2}" for n in np.flatnonzero(known)]
         assert measured[name].details["clips left out"] == (~known).sum()
+
+
+@pytest.mark.slow
+def test_encoders_of_all_token_rates_are_compared_on_the_same_sounds(
+    index: Path, encoder: AudioEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Controls of each encoder's own rate would compare a fine grid with faster, that is easier, controls."""
+    rates, observed = [], stability_metric.observe
+
+    def watched(adapters, clips, table, seed):  # type: ignore[no-untyped-def]
+        rates.append([(row.key, str(row.perturbation)) for row in table])
+        return observed(adapters, clips, table, seed)
+
+    monkeypatch.setattr(stability_metric, "observe", watched)
+    fine = AudioEncoder(replace(encoder.config, stem=ConvConfig(patch=(4, 32))))
+    assert AudioEncoderAdapter("fine", fine).token_rate != AudioEncoderAdapter("it", encoder).token_rate
+    for one in (encoder, fine):
+        open_stability_metrics(str(index)).measures[0](Listener(one))
+    assert rates[0] == rates[1]
 
 
 @pytest.mark.slow

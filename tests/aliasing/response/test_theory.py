@@ -15,6 +15,7 @@ from aasp.aliasing.response.stimuli import Settings, modulations
 from aasp.encoders import StemAdapter
 from aasp.errors import AaspError
 from aasp.stems.aape import AaPE, AaPEConfig
+from aasp.stems.ast import ASTConfig
 from aasp.stems.contract import Stem
 from aasp.stems.conv import ConvConfig
 from aasp.stems.lowpass import LowpassConfig
@@ -60,7 +61,14 @@ def test_the_known_response_of_a_stem_made_by_hand_is_recovered() -> None:
 
 @pytest.mark.parametrize(
     "config",
-    [ConvConfig(), ConvConfig(patch=(8, 32)), LowpassConfig(), ConvConfig(taps=32), ConvConfig(taps=48)],
+    [
+        ConvConfig(),
+        ConvConfig(patch=(8, 32)),
+        LowpassConfig(),
+        ConvConfig(taps=32),
+        ConvConfig(taps=48),
+        ASTConfig(),
+    ],
     ids=str,
 )
 def test_linear_stems_respond_as_their_taps_predict(config: object) -> None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aasp.aliasing.stability.document import nyquist
+from aasp.aliasing.stability.document import PATCHES_A_SECOND
 from aasp.aliasing.stability.excerpts import FEWEST, RATE, Excerpts, gather
 from aasp.aliasing.stability.measure import observe
 from aasp.aliasing.stability.perturbations import CONTROLS, rows
@@ -24,11 +24,14 @@ from aasp.encoders import AudioEncoderAdapter, EncoderAdapter
 
 CLIPS, SECONDS, SEED = 40, 2.5, 0
 LOOKED_AT = {
-    "stability, shifts": ("shift 4", "shift 8", "shift 12"),
-    "stability, fast modulation": ("AM 9 Hz", "AM 26 Hz"),
+    "stability under shifts": ("shift 4", "shift 8", "shift 12"),
+    "stability under fast modulation": ("AM 9 Hz", "AM 26 Hz"),
 }
 """The measures, and the rows of the laboratory's table that each one averages."""
 METRIC = "log2 of the control's distance over its own"
+NYQUIST = PATCHES_A_SECOND / 2
+"""Hz, of 16-frame patches. Controls stay below it whatever the encoder's own rate is, so that all encoders are compared
+on the same sounds; for longer patches they reach beyond their Nyquist frequency."""
 LEAST = 1e-3
 """In units of the distance between two clips; added to both distances, so that smaller ones hardly count."""
 
@@ -95,7 +98,7 @@ def open_stability_metrics(word: str | None) -> Stability:
 def _octaves(adapter: EncoderAdapter, clips: Excerpts) -> Mapping[str, np.ndarray]:
     """By row key: octaves from the perturbation's distance to the control's at the same energy, (n,)."""
     wanted = {key for keys in LOOKED_AT.values() for key in keys}
-    every = rows(nyquist([adapter], SECONDS), clips.samples / RATE)
+    every = rows(NYQUIST, clips.samples / RATE)
     table = [row for row in every if row.key in wanted or row.family == "control"]
     values = observe([adapter], clips, table, SEED).adapters[0].values
     octaves = lambda one: np.log2((one["control_distance"] + LEAST) / (one["distance"] + LEAST))

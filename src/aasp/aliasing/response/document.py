@@ -118,7 +118,7 @@ def draw(adapter: EncoderAdapter, seed: int, clips: int) -> Rates:
         pattern = np.stack([np.interp(at, np.arange(subbands + 1), one) for one in knots])
         mel = swing(np.arange(frames) / rate)[:, :, None] * pattern[:, None]
         mel += stream.uniform(-0.5, 0.5, (clips, 1, mels)) + 0.1 * stream.standard_normal(mel.shape, np.float32)
-        bands = mel.reshape(clips, frames, subbands, -1).mean(3)
+        bands = np.stack([part.mean(2) for part in np.array_split(mel, subbands, axis=2)], axis=2)
         return Rates(torch.from_numpy(mel).float(), bands, classes, edges)
     samples, hop = math.ceil(length * adapter.rate), round(adapter.rate / 100)
     level = 0.05 * 10 ** stream.uniform(-0.5, 0.5, (clips, 1))

@@ -73,13 +73,17 @@ def is_linear(stem: Stem) -> bool:
 
 @torch.inference_mode()
 def impulse_responses(stem: Stem) -> np.ndarray:
-    """Taps of a linear stem, from a unit impulse in each frame and subband, shape (input subband, K, C)."""
+    """Taps of a linear stem, from a unit impulse in each frame and subband, shape (input subband, K, C).
+
+    Bins above the last subband, which only some kernels of overlapping patches read, belong to it.
+    """
     frames, height = _window(stem), stem.patch[1]
     taps = []
     rest = stem(torch.zeros(1, frames, stem.mels))
     for subband in range(stem.subbands):
+        last = stem.mels if subband == stem.subbands - 1 else (subband + 1) * height
         impulses = torch.zeros(frames, frames, stem.mels)
-        impulses[torch.arange(frames), torch.arange(frames), subband * height : (subband + 1) * height] = 1.0
+        impulses[torch.arange(frames), torch.arange(frames), subband * height : last] = 1.0
         tokens = (stem(impulses) - rest).unflatten(1, (-1, stem.subbands))
         taps.append(tokens[:, tokens.shape[1] // 2].flatten(1))
     return torch.stack(taps).double().numpy()

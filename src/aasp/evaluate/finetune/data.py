@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from hashlib import sha256
 from math import ceil
 from typing import Any
 
@@ -15,10 +13,9 @@ import numpy as np
 from accelerate import Accelerator
 
 from aasp.audio.io import AudioError
-from aasp.audio.sounds import Sound, channels_of, describe, duration
+from aasp.audio.sounds import Sound, describe, duration
 from aasp.config import fingerprint, flat, to_dict
 from aasp.datasets.benchmarks import BENCHMARKS
-from aasp.datasets.clips import listing
 from aasp.datasets.events import Event
 from aasp.datasets.index import Skipped
 from aasp.datasets.labelled import LabelledSet
@@ -26,6 +23,7 @@ from aasp.datasets.pipeline import CropPipeline
 from aasp.errors import AaspError
 from aasp.evaluate.finetune import recipe as recipes
 from aasp.evaluate.finetune.fields import FinetuneRecipe
+from aasp.evaluate.finetune.identity import clips_hash, labels_hash
 from aasp.evaluate.finetune.recipe import RECIPES, clips, speech_commands, tiny
 from aasp.evaluate.finetune.targets import moments
 from aasp.evaluate.task import Round, Task
@@ -136,10 +134,8 @@ class Finetuning:
 
     @cached_property
     def clips_hash(self) -> str:
-        """Hash of the names of the clips, without their common folder, and of their groups, 16 hexadecimal digits."""
-        names = listing(TrainPart(self.labelled, np.zeros(len(self.labelled)), np.arange(len(self.labelled))))
-        groups = None if self.labelled.groups is None else [str(group) for group in self.labelled.groups]
-        return sha256(json.dumps([names, groups]).encode()).hexdigest()[:16]
+        """The hash of the data by `clips_hash`."""
+        return clips_hash(self.labelled)
 
     @cached_property
     def encoder_hash(self) -> str:
@@ -163,16 +159,6 @@ class Finetuning:
                 "clips": {"train": len(round_.train), "valid": len(round_.valid), "test": len(round_.test)},
             },
         }
-
-
-def labels_hash(data: LabelledSet) -> str:
-    """Hash of every clip's labels, part and channels, and of the classes, 16 hexadecimal digits."""
-    marks: list = [list(data.classes), [list(labels) for labels in data.labels], list(data.parts)]
-    channels = [channels_of(sound) for sound in data.sounds]
-    marks += [channels] if set(channels) != {"mean"} else []
-    if data.events is not None:
-        marks.append([[(one.start, one.end, one.label) for one in ones] for ones in data.events])
-    return sha256(json.dumps(marks).encode()).hexdigest()[:16]
 
 
 def _holding(config: AudioEncoderConfig, recipe: FinetuneRecipe) -> float:
