@@ -32,7 +32,9 @@ class Embeddings:
         clip: one vector per clip, shape (B, D'): the default vector (`AudioEncoderConfig.keys`) or the requested one.
         timestamps: one vector per time patch, subbands concatenated, shape (B, G, F * D), zero beyond a clip's end.
         seconds: centre of each time patch, shape (G,): evenly spaced and the same for all clips. If a clip fills less
-            than half of its last patch, that centre lies up to half a patch beyond its end.
+            than half of its last patch, that centre lies up to half a patch beyond its end. Frames are counted as hops
+            from the start of the clip; the middle of a frame's analysis window is half of (window - hop) later, 7.5 ms
+            by default, except with `centered` windows.
         valid: time patches that belong to each clip, boolean, shape (B, G).
         tokens: normalised patch tokens, shape (B, N, D).
         cls: class token, shape (B, D).
