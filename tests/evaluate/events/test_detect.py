@@ -113,3 +113,11 @@ def test_as_many_events_are_paired_as_can_be() -> None:
 def test_no_events_and_no_predictions_are_no_score() -> None:
     assert np.isnan(micro_f1(np.zeros((3, 2)))) and np.isnan(macro_f1(np.zeros((3, 2))))
     assert micro_f1(np.array([[0], [2], [0]])) == 0
+
+
+def test_edges_at_whole_seconds_survive_fp32() -> None:
+    """The edge between the steps around 32 s is 32.00000095 in fp32; 20 ms beyond an edge is another segment."""
+    truth = [Event("x", 1.0, 32.0, "dog")]
+    for start, end, alarms in ((0.99999994, 32.00000095, 0), (0.98, 32.0, 1), (1.0, 32.02, 1)):
+        hits, false, misses = segment_counts(truth, [Event("x", start, end, "dog")], CLASSES, 40.0)[:, 0]
+        assert (hits, false, misses) == (31, alarms, 0)

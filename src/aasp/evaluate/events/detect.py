@@ -59,7 +59,7 @@ class Detection:
 def step_edges(centres_G: np.ndarray, seconds: float) -> np.ndarray:
     """Edges of time steps in seconds, (G + 1,): half way between their centres; the outer ones are the ends of the
     sound."""
-    inner = ((centres_G[1:] + centres_G[:-1]) / 2).round(5)  # centres are fp32: 32 s would be 32.000001
+    inner = (centres_G[1:] + centres_G[:-1]) / 2
     return np.concatenate([[0.0], np.minimum(inner, seconds), [seconds]])
 
 

@@ -68,7 +68,8 @@ def _segments(events: Sequence[Event], classes: Sequence[str], seconds: float, s
     place = {name: k for k, name in enumerate(classes)}
     rows = np.zeros((math.ceil(seconds / segment), len(classes)), dtype=bool)
     for one in events:
-        rows[math.floor(one.start / segment) : math.ceil(one.end / segment), place[one.label]] = True
+        first, last = (round(at / segment, 5) for at in (one.start, one.end))  # edges from fp32: 32 s can be 32.000001
+        rows[math.floor(first) : math.ceil(last), place[one.label]] = True
     return rows
 
 
