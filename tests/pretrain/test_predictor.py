@@ -17,9 +17,10 @@ GRID, WIDTH = (4, 3), 8
 FORMS = ("cross", "self", "conv", "window")
 
 
-def build(form: str, placed: bool = False) -> Predictor:
+def build(form: str, positions: bool = False) -> Predictor:
     torch.manual_seed(0)
-    predictor = build_predictor(PredictorConfig(form, depth=2, width=16, heads=2, placed=placed), WIDTH, WIDTH)
+    config = PredictorConfig(form, depth=2, width=16, heads=2, context_positions=positions)
+    predictor = build_predictor(config, WIDTH, WIDTH)
     with torch.no_grad():
         predictor.mask_token.normal_()
     return predictor
@@ -73,16 +74,16 @@ def test_tokens_that_do_not_count_change_nothing(form: str, masks: tuple[torch.T
 
 
 @torch.no_grad()
-def test_positions_of_visible_tokens_are_those_of_the_grid_if_placed(masks: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_positions_of_visible_tokens_are_those_of_the_grid_if_given(masks: tuple[torch.Tensor, torch.Tensor]) -> None:
     visible, hidden = masks
     context = torch.randn(2, 5, WIDTH)
     there = torch.ones_like(visible, dtype=torch.bool)
     there[1, 3] = False
-    for placed in (False, True):
-        predictor = build("cross", placed)
+    for positions in (False, True):
+        predictor = build("cross", positions)
         answer = predictor(context, visible, hidden, GRID)
         elsewhere = predictor(context, visible.flip(1), hidden, GRID)
-        assert torch.equal(answer, elsewhere) != placed
+        assert torch.equal(answer, elsewhere) != positions
         order = torch.tensor([0, 4, 3, 2, 1])  # tokens with their positions are a set; the class token has none
         torch.testing.assert_close(predictor(context[:, order], visible.flip(1), hidden, GRID), answer)
         some = predictor(context, visible, hidden, GRID, there)
@@ -145,6 +146,6 @@ def test_heads_that_do_not_divide_the_width_are_refused(form: str) -> None:
         PredictorConfig(form=form, heads=5)
 
 
-def test_only_crossed_attention_can_be_placed() -> None:
-    with pytest.raises(AaspError, match="predictor: placed is for form cross, not window"):
-        PredictorConfig("window", placed=True)
+def test_only_crossed_attention_has_context_positions() -> None:
+    with pytest.raises(AaspError, match="predictor: context_positions is for form cross, not window"):
+        PredictorConfig("window", context_positions=True)

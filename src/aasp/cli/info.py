@@ -210,7 +210,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _parameters(path: Path) -> tuple[dict[str, int], dict[str, str]]:
-    """Number of parameters of each part of the model, not statistics, and the metadata, from the weights' header."""
+    """Number of parameters of each part of the model, without buffers, and its metadata, from the weights' header."""
     try:
         shapes, metadata = read_shapes(path, "the model is incomplete, copy it again")
     except AaspError as error:

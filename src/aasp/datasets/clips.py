@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import Protocol
 
@@ -39,15 +39,19 @@ class Clips(Protocol):
 
 def listing(clips: Clips) -> str:
     """Hash of the files' names in order, without their common folder, so that sets may be moved."""
-    digest = sha256()
-    batches: Iterator[list[str]]
-    if isinstance(clips, Manifest):
-        folder = shared_folder(clips.names)
-        batches = (part.to_pylist() for chunk in clips.names.chunks for part in _parts(chunk))
-    else:
-        every = [describe(clips.sound(row)) for row in range(len(clips))]
-        folder, batches = shared_folder(every), iter([every])
-    folder, between = folder.removesuffix(os.sep), ""
+    if not isinstance(clips, Manifest):
+        return names_hash([describe(clips.sound(row)) for row in range(len(clips))])
+    batches = (part.to_pylist() for chunk in clips.names.chunks for part in _parts(chunk))
+    return _hash(shared_folder(clips.names), batches)
+
+
+def names_hash(names: Sequence[str]) -> str:
+    """The hash of `listing` for names: 16 hexadecimal digits."""
+    return _hash(shared_folder(names), [names])
+
+
+def _hash(folder: str, batches: Iterable[Sequence[str]]) -> str:
+    digest, folder, between = sha256(), folder.removesuffix(os.sep), ""
     for names in batches:  # never a million strings at once
         text = between + "\0".join(name.removeprefix(folder) for name in names)
         digest.update(text.encode("utf-8", "surrogateescape"))
@@ -55,5 +59,5 @@ def listing(clips: Clips) -> str:
     return digest.hexdigest()[:16]
 
 
-def _parts(chunk: pa.Array) -> Iterator[pa.Array]:
+def _parts(chunk: pa.Array) -> Iterable[pa.Array]:
     return (chunk.slice(first, _HASHED) for first in range(0, len(chunk), _HASHED))

@@ -27,8 +27,8 @@ class FinetuneRecipe:
         optimizer: AdamW and schedule; its learning rate is the head's.
         layer_decay: each block's learning rate is this times that of the block above it; the stem, below them, has the
             full rate, as in EAT.
-        train: all; all but the stem ("frozen-stem"); or only the head: its norm, its layer
-            and the weights of the encoder's layers ("head").
+        train: all; all but the stem ("frozen-stem"); or only the head, which includes the weighting of the
+            encoder's layers ("head").
         pooling: how a clip's tokens become one vector (see `aasp.model.pooling`).
         layers: input of the head: the last layer, or a learned weighting of all (see `AudioClassifierConfig`).
         norm: of the pooled embedding, "layer" or "batch".

@@ -6,7 +6,7 @@ import json
 from hashlib import sha256
 
 from aasp.audio.sounds import channels_of, describe
-from aasp.datasets.index import shared_folder
+from aasp.datasets.clips import names_hash
 from aasp.datasets.labelled import LabelledSet
 
 
@@ -22,7 +22,6 @@ def labels_hash(data: LabelledSet) -> str:
 
 def clips_hash(data: LabelledSet) -> str:
     """Hash of the clips' names, without their common folder, and of their groups, 16 hexadecimal digits."""
-    names = [describe(sound) for sound in data.sounds]
-    folder = shared_folder(names)
+    names = names_hash([describe(sound) for sound in data.sounds])
     groups = None if data.groups is None else [str(group) for group in data.groups]
-    return sha256(json.dumps([[name.removeprefix(folder) for name in names], groups]).encode()).hexdigest()[:16]
+    return sha256(json.dumps([names, groups]).encode()).hexdigest()[:16]

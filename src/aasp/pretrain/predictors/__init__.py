@@ -35,21 +35,21 @@ class PredictorConfig:
         depth: number of blocks.
         width: width W, a multiple of heads and of 4.
         heads: attention heads; for "conv", groups of the convolutions.
-        placed: for "cross", add position embeddings to the visible tokens too, and not to the queries alone.
+        context_positions: for "cross", add position embeddings to the visible tokens too, and not to the queries alone.
     """
 
     form: str = "cross"
     depth: int = 4
     width: int = 192
     heads: int = 6
-    placed: bool = field(default=False, metadata=ADDED_LATER)
+    context_positions: bool = field(default=False, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         if self.form not in FORMS:
             raise AaspError(f"predictor: form {self.form!r} is not one of {', '.join(FORMS)}")
         check_range(self, "predictor", "depth width heads", least=1)
-        if self.placed and self.form != "cross":
-            raise AaspError(f"predictor: placed is for form cross, not {self.form}; change one of them")
+        if self.context_positions and self.form != "cross":
+            raise AaspError(f"predictor: context_positions is for form cross, not {self.form}; change one of them")
         if self.width % self.heads or self.width % 4:
             raise AaspError(
                 f"predictor: width {self.width} must be a multiple of 4 and of heads {self.heads}; change one of them"

@@ -51,7 +51,7 @@ class CrossPredictor(SizedPredictor):
     ) -> Tensor:
         context = self.context(context_BnD)
         places = sincos_positions(grid, self.config.width, context.device)
-        if self.config.placed:
+        if self.config.context_positions:
             context = context + functional.pad(places[visible_Bn], (0, 0, 1, 0)).to(context.dtype)
         queries = places[hidden_Bm] + self.mask_token.to(places.dtype)
         with_class = None if valid_Bn is None else functional.pad(valid_Bn, (1, 0), value=True)
