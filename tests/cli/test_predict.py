@@ -64,6 +64,14 @@ def test_a_line_a_file_with_the_likeliest_first(shown: Shown) -> None:
         assert classes == [f"{name} {100 * p:.1f} %" for name, p in ranked]
 
 
+def test_the_channel_is_that_of_training_by_default(shown: Shown) -> None:
+    classifier(0, channels="2").save("second")
+    soundfile.write("stereo.wav", 0.1 * np.random.default_rng(1).standard_normal((16_000, 2)), 16_000)
+    found = {channels: shown("second", "stereo.wav", "--channels", channels)[0] for channels in ("mean", "first", "2")}
+    assert shown("second", "stereo.wav")[0] == found["2"]
+    assert found["2"] != found["mean"] == shown("model", "stereo.wav")[0]
+
+
 def test_five_classes_by_default_and_never_more_than_the_model_has(shown: Shown) -> None:
     assert len(shown("model", "a.wav")[0].split("\t")) == 1 + 5
     assert len(shown("model", "a.wav", "--top", "100")[0].split("\t")) == 1 + 7

@@ -26,12 +26,13 @@ LENGTHS = {"a.wav": 1.3, "b.flac": 3.2, "c.ogg": 12.0, "d.mp3": 2.0, "e.wav": 0.
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folders of an encoder, a classifier of clips, one of events, and a run of two folds."""
+    """Folders of an encoder, classifiers of clips, of second channels and of events, and a run of two folds."""
     folder = tmp_path_factory.mktemp("models")
     torch.manual_seed(0)
     encoder = AudioEncoderConfig(stem=ConvConfig(), encoder=EncoderConfig(width=24, depth=2, heads=2))
     AudioEncoder(encoder).save(folder / "encoder")
-    for place, settings in (("clips", {}), ("events", {"over_time": True, "multilabel": True})):
+    own = {"clips": {}, "second": {"channels": "2"}, "events": {"over_time": True, "multilabel": True}}
+    for place, settings in own.items():
         config = AudioClassifierConfig(("cat", "dog", "Vögel"), clip_seconds=2.0, encoder=encoder, **settings)
         made = AudioClassifier(config)
         made.head.weight.data.normal_()

@@ -116,6 +116,12 @@ def test_every_request_in_the_docs_is_answered(asking: Asking, index: Path, soun
         assert answer.status_code == 200, path
 
 
+def test_a_classifier_answers_for_the_channels_it_was_trained_on(asking: Asking, sounds: Path) -> None:
+    client, content = asking("second"), (sounds / "a.wav").read_bytes()
+    found = [client.post(f"/predict{query}", content=content).json()["classes"] for query in ("", "?channels=2")]
+    assert found[0] == found[1] != client.post("/predict?channels=mean", content=content).json()["classes"]
+
+
 def test_channels_that_cancel_are_a_warning(asking: Asking, tmp_path: Path) -> None:
     wave = 0.3 * np.random.default_rng(0).standard_normal(16_000)
     soundfile.write(tmp_path / "x.wav", np.stack([wave, -0.99 * wave], axis=1), 16_000)

@@ -67,8 +67,9 @@ class Predict(RunningOptions):
     """Seconds between time steps: a time patch, or a half or a quarter of it, at two or four times the cost."""
     window: float | None = None
     """Length of a window in seconds, at most the length that the model was trained on; 1 by default."""
-    channels: str = "mean"
-    """Channel of multi-channel files: mean, first, loudest, a number from 1, or each separately."""
+    channels: str | None = None
+    """Channel of multi-channel files: mean, first, loudest, a number from 1, or each separately; by default what the
+    classifier was trained on."""
     path_column: str | None = None
     """Column of a manifest that holds the paths."""
     json: bool = False
@@ -88,13 +89,13 @@ def run(argv: list[str]) -> int:
     from aasp.audio.channels import checked
     from aasp.evaluate.finetune.predict import load_classifiers, window_of
 
-    channels = checked(arguments.channels)
+    channels = None if arguments.channels is None else checked(arguments.channels)
     running = arguments.running()
-    found = find_sounds(files, channels, arguments.path_column, ending=False)
-    skipped = found.skipped
     folds = load_classifiers(model, arguments.place())
     models = list(folds.values())
     config = models[0].config
+    found = find_sounds(files, channels or checked(config.channels), arguments.path_column, ending=False)
+    skipped = found.skipped
     if how is not None:  # before the slow part
         if config.numbers is not None:
             number = f"{model} predicts a number, {config.classes[0]}, not classes, so it has no events"

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aasp.casting import widened
-from aasp.config import check_range, from_dict, to_dict
+from aasp.config import ADDED_LATER, check_range, from_dict, to_dict
 from aasp.devices import device_of
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
@@ -42,6 +42,7 @@ class AudioClassifierConfig:
         over_time: the head classifies each time patch separately; a clip's score is the maximum over its time patches.
         numbers: for regression: mean and deviation of the predicted numbers; `classes` then has one name.
         encoder: the encoder; its `pooling` computes one vector from a clip's tokens.
+        channels: channel of multi-channel files that it was trained on (`aasp.audio.channels`), "2" for the second.
     """
 
     classes: tuple[str, ...]
@@ -52,6 +53,7 @@ class AudioClassifierConfig:
     over_time: bool = False
     numbers: tuple[float, float] | None = None
     encoder: AudioEncoderConfig = field(default_factory=AudioEncoderConfig)
+    channels: str = field(default="mean", metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         check_range(self, "classifier", "clip_seconds")

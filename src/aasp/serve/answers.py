@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from aasp.audio.io import AudioError
 from aasp.audio.sounds import Samples
@@ -32,12 +32,20 @@ from aasp.model.folder import find, read_config
 from aasp.model.timestamps import shifts
 from aasp.serve.limits import MOST_NUMBERS, MOST_WINDOWS, Refusal
 
+CHANNELS = "of several: mean, first, loudest, or a number from 1 on"
+
 
 class Options(BaseModel):
     """Query parameters of every route; unknown ones are refused."""
 
     model_config = ConfigDict(extra="forbid")
-    channels: str = Field("mean", max_length=32, description="of several: mean, first, loudest, or a number from 1 on")
+    channels: str = Field("mean", max_length=32, description=CHANNELS)
+
+    @classmethod
+    def with_channels(cls, channels: str, whose: str) -> type[Options]:
+        """The same options with another default of channels, described as `whose` choice."""
+        field = Field(channels, max_length=32, description=f"{CHANNELS}; {whose} if left out")
+        return create_model(cls.__name__, __base__=cls, channels=(str, field))
 
 
 class Answer(ABC):
@@ -144,12 +152,11 @@ class _Windows:
 class Classes(Answer):
     """Classify a sound: probabilities of classes, (K,), of one classifier or averaged over folds."""
 
-    query = PredictOptions
-
     def __init__(self, classifiers: Sequence[AudioClassifier], running: Running) -> None:
         self._classifiers, self._running = classifiers, running
         self._config = classifiers[0].config
         self.front = self._config.encoder.frontend
+        self.query = PredictOptions.with_channels(self._config.channels, "those it was trained on")
 
     def request_key(self, options: PredictOptions) -> _Windows:
         for name, value in (("window", options.window), ("hop", options.hop)):

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field, create_model
+from pydantic import Field
 
 from aasp.audio.io import AudioError
 from aasp.audio.sounds import Samples
@@ -35,14 +35,10 @@ class Nearest(Answer):
     The sound's vector is made with the index's own settings.
     """
 
-    query = SearchOptions
-
     def __init__(self, index: Index, encoder: AudioEncoder, running: Running) -> None:
         self._index, self._encoder = index, encoder
         self._running = replace(running, precision=index.settings.precision)
-        text = "of several: mean, first, loudest, or a number from 1 on; the index's own choice if left out"
-        channels = Field(index.settings.channels, max_length=32, description=text)
-        self.query = create_model("SearchOptions", __base__=SearchOptions, channels=(str, channels))
+        self.query = SearchOptions.with_channels(index.settings.channels, "the index's own choice")
         self.front = encoder.config.frontend
 
     def request_key(self, options: SearchOptions) -> VectorRequest:

@@ -13,7 +13,7 @@ import numpy as np
 from accelerate import Accelerator
 
 from aasp.audio.io import AudioError
-from aasp.audio.sounds import Sound, describe, duration
+from aasp.audio.sounds import Sound, channels_of, describe, duration
 from aasp.config import fingerprint, flat, to_dict
 from aasp.datasets.benchmarks import BENCHMARKS
 from aasp.datasets.events import Event
@@ -116,6 +116,7 @@ class Finetuning:
             window_seconds=config.window_seconds if recipe.window == "pretrained" else _holding(config, recipe),
         )
         labelled = self.labelled
+        channels = {channels_of(sound) for sound in labelled.sounds}
         return AudioClassifierConfig(
             tuple(labelled.classes),
             labelled.multilabel,
@@ -125,6 +126,7 @@ class Finetuning:
             labelled.events is not None,
             numbers,
             encoder,
+            str(channels.pop()) if len(channels) == 1 else "mean",
         )
 
     @cached_property
