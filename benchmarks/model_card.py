@@ -21,12 +21,15 @@ from typing import Any
 
 import torch
 
+from aasp.config import from_dict
 from aasp.errors import AaspError
 from aasp.evaluate.intervals import Interval
 from aasp.evaluate.whitening import plain_weights
 from aasp.files import atomic_write
 from aasp.markup import in_markdown
 from aasp.model.audio_encoder import AudioEncoder, load
+from aasp.pretrain.methods.aasp import AaSPConfig
+from aasp.pretrain.recipe import Recipe
 from aasp.training import checkpoint
 from aasp.training.tracking import read_metrics, read_starts
 
@@ -47,7 +50,10 @@ def card(model: AudioEncoder, run: Path, scores: Mapping[str, Any], sound: Path)
     if len(scores["models"]) != 1:
         raise AaspError(f"SCORES has {len(scores['models'])} models; run ruler.py on the packaged one alone")
     (found,) = scores["models"].values()
-    recipe = json.loads((run / "recipe.json").read_text(encoding="utf-8"))
+    where = run / "recipe.json"
+    recipe = from_dict(Recipe, json.loads(where.read_text(encoding="utf-8")), str(where))
+    if not isinstance(method := recipe.method, AaSPConfig):
+        raise AaspError(f"{where}: the method is not AaSP, which the card describes")
     step = int(checkpoint.latest(run).name.removeprefix("step-"))  # type: ignore[union-attr]
     last = max((line for line in read_metrics(run) if line["step"] <= step), key=lambda line: line["step"])
     starts, config = read_starts(run / "environment.json"), model.config
@@ -71,12 +77,14 @@ def card(model: AudioEncoder, run: Path, scores: Mapping[str, Any], sound: Path)
         f"{config.encoder.heads} heads, windows of {config.window_seconds:g} s, {config.frontend.rate / 1000:g} kHz.",
         vector=" and ".join(keys),
         whitened=learned if config.whitened else "",
-        visible=f"{100 * recipe['method']['masking']['visible']:.0f}",
+        targets=_targets(method),
+        visible=f"{100 * method.masking.keep_ratio:.0f}",
+        views=method.masking.views,
         command=_command(first["command"]),
         commit=first["commit"],
         steps=f"{step:,}",
-        planned=f"{recipe['steps']:,}",
-        batch=recipe["data"]["batch"],
+        planned=f"{recipe.steps:,}",
+        batch=recipe.data.batch,
         seen=f"{last['hours_seen']:,.0f}",
         clock=f"{last['seconds'] / 3600:.1f}",
         threads=" or ".join(map(str, threads)) + (" thread" if threads == [1] else " threads"),
@@ -87,6 +95,14 @@ def card(model: AudioEncoder, run: Path, scores: Mapping[str, Any], sound: Path)
         ranks=", ".join(f"{rank:.1f} on {name}" for name, rank in found["effective rank"].items()),
         weak="\n".join(_weak(found["readings"][DEFAULT])),
         sources="\n".join(f"| {' | '.join(map(in_markdown, row))} |" for row in _sources(sound)),
+    )
+
+
+def _targets(method: AaSPConfig) -> str:
+    """What hidden patches are predicted as."""
+    frame = {"layers": "the teacher's layers", "patches": "their log-mels"}
+    return " and ".join(
+        (["codes"] if method.codebook.weight else []) + [frame[one] for one in method.teacher.frame.split("+")]
     )
 
 

@@ -13,10 +13,12 @@ import pytest
 import soundfile
 import torch
 
+from aasp.config import to_dict
 from aasp.errors import AaspError
 from aasp.evaluate.whitening import DIRECTIONS
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig, load
 from aasp.model.encoder import EncoderConfig
+from aasp.pretrain import recipes
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 COMMAND = ["/clone/src/aasp/__main__.py", "pretrain", "aasp_tiny", "--data", "/drive/sound.csv", "--seed", "0"]
@@ -60,8 +62,7 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> Any:
     package_model.package(folder / "run", folder / "noise", folder / "packaged")
     (folder / "run/checkpoints/step-00000040").mkdir(parents=True)
     (folder / "run/checkpoints/step-00000040/state.json").write_text("{}")
-    recipe = {"steps": 18_000, "data": {"batch": 24}, "method": {"masking": {"visible": 0.3}}}
-    (folder / "run/recipe.json").write_text(json.dumps(recipe))
+    (folder / "run/recipe.json").write_text(json.dumps(to_dict(recipes.get("aasp_tiny"))))
     start = {"command": COMMAND, "commit": "1a2b3c", "threads": 1, "hours": 10.8091, "files": 4296}
     (folder / "run/environment.json").write_text(json.dumps([start, start | {"threads": 2}]))
     lines = [{"step": step, "hours_seen": 2.0 * step, "seconds": 90.0 * step} for step in (20, 40, 60)]
@@ -84,6 +85,7 @@ def test_the_card_states_what_was_recorded(card: Any) -> None:
     assert "| commit | `1a2b3c` |" in text and "| steps | 40 of 18,000, 24 clips each; 80 hours of crops |" in text
     assert "| time | 1.0 hours by the clock, 1 or 2 threads " in text, "of the checkpoint, not of later steps"
     assert "10.8 hours, 4,296 files" in text
+    assert "as codes and the teacher's layers and their log-mels, from the visible 20 % of 4 masked views" in text
     assert text.count("| won | 81.2 [70.0, 90.0] | **+5.7 [+1.0, +20.0]** |") == 2
     assert text.count("| lost | 40.0 [30.0, 50.0] | -20.0 [-30.0, -10.0] |") == 3 + 2
     assert "### Fine-tuned with 5 labels a class\n\n| set | aasp-tiny | minus from scratch |" in text

@@ -20,7 +20,7 @@ FORMS = ("cross", "self", "conv", "window")
 def build(form: str, positions: bool = False) -> Predictor:
     torch.manual_seed(0)
     config = PredictorConfig(form, depth=2, width=16, heads=2, context_positions=positions)
-    predictor = build_predictor(config, WIDTH, WIDTH)
+    predictor = build_predictor(config, WIDTH, WIDTH, layers=2)
     with torch.no_grad():
         predictor.mask_token.normal_()
     return predictor
@@ -73,14 +73,17 @@ def test_tokens_that_do_not_count_change_nothing(form: str, masks: tuple[torch.T
     assert (predictor(context, visible, hidden, GRID) - after)[1].abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("form", ["cross", "weighted"])
 @torch.no_grad()
-def test_positions_of_visible_tokens_are_those_of_the_grid_if_given(masks: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_positions_of_visible_tokens_are_those_of_the_grid_if_given(
+    form: str, masks: tuple[torch.Tensor, torch.Tensor]
+) -> None:
     visible, hidden = masks
-    context = torch.randn(2, 5, WIDTH)
+    context = torch.randn(2, 5, *[2] * (form == "weighted"), WIDTH)
     there = torch.ones_like(visible, dtype=torch.bool)
     there[1, 3] = False
     for positions in (False, True):
-        predictor = build("cross", positions)
+        predictor = build(form, positions)
         answer = predictor(context, visible, hidden, GRID)
         elsewhere = predictor(context, visible.flip(1), hidden, GRID)
         assert torch.equal(answer, elsewhere) != positions
@@ -146,6 +149,11 @@ def test_heads_that_do_not_divide_the_width_are_refused(form: str) -> None:
         PredictorConfig(form=form, heads=5)
 
 
-def test_only_crossed_attention_has_context_positions() -> None:
-    with pytest.raises(AaspError, match="predictor: context_positions is for form cross, not window"):
-        PredictorConfig("window", context_positions=True)
+@pytest.mark.parametrize("form", ["self", "conv", "window"])
+@torch.no_grad()
+def test_other_forms_have_context_positions_already(form: str, masks: tuple[torch.Tensor, torch.Tensor]) -> None:
+    visible, hidden = masks
+    context = torch.randn(2, 5, WIDTH)
+    answer = build(form)(context, visible, hidden, GRID)
+    assert torch.equal(build(form, True)(context, visible, hidden, GRID), answer)
+    assert (build(form)(context, visible.flip(1), hidden, GRID) - answer).abs().max() > 1e-3

@@ -85,7 +85,7 @@ def test_scores_leads_and_sounds(page: Path) -> None:
     )
     sound = b64encode((page.parent / "a.flac").read_bytes()).decode()
     assert html.count(f"data:audio/flac;base64,{sound}") == 5 and html.count("a &amp; b, key 60") == 5
-    assert "each with another 29 % of its patches" in html and "within 3.1 to 50 Hz" in html
+    assert "each with another 21 % of its patches" in html and "within 3.1 to 50 Hz" in html
     assert html.count("<svg") == 1 + 4 + (4 + 4) + 4 + 1
     assert not re.search(r"<x>|<wind>|demo <b>|x & y", html)
 

@@ -25,7 +25,7 @@ from aasp.pretrain.methods.aasp import AaSPConfig
 from aasp.pretrain.predictors import PredictorConfig
 from aasp.pretrain.recipe import DataConfig, Recipe
 from aasp.pretrain.systems import asit, atst, beats, byol_a, cola, eat, lejepa, m2d, mae, ssast
-from aasp.pretrain.systems.scale import PATCH, tiny
+from aasp.pretrain.systems.scale import PATCH, TINY_TEACHER, tiny
 from aasp.pretrain.targets import TeacherConfig
 from aasp.pretrain.views import MaskingConfig
 from aasp.stems.aape import AaPEConfig
@@ -39,16 +39,17 @@ BASE = AaSPConfig(
 
 
 def aasp_tiny() -> Recipe:
-    """The whole method at 2.8 M parameters, tuned to learn from hours of audio on two cores: it trained `aasp-tiny`.
+    """The whole method at 2.8 M parameters, tuned to learn from hours of audio on two cores.
 
-    Its settings are ours (docs/decisions): patches with half the frames and twice the mel bins, codes of hidden patches
-    in addition to the teacher's layers, few blocks, a contrastive loss of token means with a low weight, Muon.
+    Its settings are ours (docs/decisions): patches with half the frames and twice the mel bins, random masks, patches
+    and their codes in addition to the teacher's layers, positions in the predictor's context, utterance and contrastive
+    losses with low weights, Muon.
     """
     method = AaSPConfig(
-        masking=MaskingConfig(views=4, keep_ratio=0.3, block=3, predicted=0.35),
-        teacher=TeacherConfig(momentum=0.99, final_momentum=0.9995, ramp=1.0),
-        predictor=PredictorConfig(depth=2, width=192, heads=3),
-        losses=LossesConfig(utterance=0.1, contrastive=0.1, temperature=0.1, compared="tokens"),
+        masking=MaskingConfig(views=4, scheme="random"),
+        teacher=TeacherConfig(**vars(TINY_TEACHER), frame="layers+patches"),
+        predictor=PredictorConfig(depth=2, width=192, heads=3, context_positions=True),
+        losses=LossesConfig(utterance=0.03, contrastive=0.03, temperature=0.1),
         codebook=KMeansConfig(),
     )
     return tiny("aasp_tiny", "learns from hours of audio on two cores", method, AaPEConfig(patch=PATCH))

@@ -35,7 +35,8 @@ class PredictorConfig:
         depth: number of blocks.
         width: width W, a multiple of heads and of 4.
         heads: attention heads; for "conv", groups of the convolutions.
-        context_positions: for "cross", add position embeddings to the visible tokens too, and not to the queries alone.
+        context_positions: add position embeddings to the visible tokens too, and not to the queries alone; for "cross"
+            and "weighted", since the other forms always do.
     """
 
     form: str = "cross"
@@ -48,8 +49,6 @@ class PredictorConfig:
         if self.form not in FORMS:
             raise AaspError(f"predictor: form {self.form!r} is not one of {', '.join(FORMS)}")
         check_range(self, "predictor", "depth width heads", least=1)
-        if self.context_positions and self.form != "cross":
-            raise AaspError(f"predictor: context_positions is for form cross, not {self.form}; change one of them")
         if self.width % self.heads or self.width % 4:
             raise AaspError(
                 f"predictor: width {self.width} must be a multiple of 4 and of heads {self.heads}; change one of them"
