@@ -19,6 +19,7 @@ from aasp.evaluate.whitening import DIRECTIONS
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig, load
 from aasp.model.encoder import EncoderConfig
 from aasp.pretrain import recipes
+from aasp.shapes import read_shapes
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 COMMAND = ["/clone/src/aasp/__main__.py", "pretrain", "aasp_tiny", "--data", "/drive/sound.csv", "--seed", "0"]
@@ -124,4 +125,6 @@ def test_packaging_keeps_the_card_and_gives_the_vector_of_the_recipe(card: Any) 
     packaged = load(folder / "packaged")
     assert packaged.config.vector == ("0:flat+std", "4:mean+std") and packaged.config.whitened == DIRECTIONS
     assert packaged.digest == before
+    header = read_shapes(folder / "packaged/model.safetensors")[1]
+    assert header["whitened_on"] == "150 excerpts of noise, seed 0"
     assert size == (folder / "packaged/model.safetensors").stat().st_size
