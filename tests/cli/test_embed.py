@@ -6,6 +6,7 @@ Unfinished work is used by the same command only; a bad file that was named ends
 from __future__ import annotations
 
 import errno
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -286,6 +287,31 @@ def test_unfinished_work_is_not_mixed_with_other_settings(
     assert not stopped.exists() and len(list(Path(f"{stopped}.part").glob("*.parquet"))) == 2
     output, _ = embed(*argv, "--overwrite")
     assert "before" not in output and stopped.exists() and not Path(f"{stopped}.part").exists()
+
+
+def test_only_a_precision_that_was_chosen_automatically_is_kept(
+    model: Path, folder: Path, tmp_path: Path, embed: Embed, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "x.parquet"
+    kept = lambda: json.loads(pq.read_schema(out).metadata[b"aasp"])["precision"]
+
+    def stop(fastest: str, *words: str) -> None:
+        """Stop half-way on a machine with this fastest precision; it is fp32 afterwards."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(stream, "fastest", lambda asked, _: fastest if asked == "auto" else asked)
+            stopping(patch, 2, KeyboardInterrupt())
+            embed(model, folder, "--out", out, *words, code=130)
+
+    monkeypatch.setattr(stream, "fastest", lambda asked, _: "fp32" if asked == "auto" else asked)
+    stop("bf16")
+    output, _ = embed(model, folder, "--out", out)
+    assert "6 of them before" in output and kept() == "bf16"
+    out.unlink()
+    stop("fp32", "--precision", "bf16")
+    _, err = embed(model, folder, "--out", out, code=2)
+    assert "half-done embeddings of precision bf16, not fp32" in err
+    output, _ = embed(model, folder, "--out", out, "--overwrite")
+    assert "before" not in output and kept() == "fp32"
 
 
 def test_embedding_resumes_after_a_bad_file_is_repaired(

@@ -70,6 +70,11 @@ def test_the_channel_is_that_of_training_by_default(shown: Shown) -> None:
     found = {channels: shown("second", "stereo.wav", "--channels", channels)[0] for channels in ("mean", "first", "2")}
     assert shown("second", "stereo.wav")[0] == found["2"]
     assert found["2"] != found["mean"] == shown("model", "stereo.wav")[0]
+    assert all(line.startswith("stereo.wav\t") for line in found.values())
+    Path("bad.wav").write_bytes(b"no sound")
+    assert "bad.wav" in shown("second", "bad.wav", "stereo.wav", code=2)[1], "a file that was named"
+    both = shown("second", "stereo.wav", "--channels", "each")[0].splitlines()
+    assert [line.split("\t")[0] for line in both] == ["stereo.wav channel 1", "stereo.wav channel 2"]
 
 
 def test_five_classes_by_default_and_never_more_than_the_model_has(shown: Shown) -> None:

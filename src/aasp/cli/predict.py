@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -96,6 +97,7 @@ def run(argv: list[str]) -> int:
     config = models[0].config
     found = find_sounds(files, channels or checked(config.channels), arguments.path_column, ending=False)
     skipped = found.skipped
+    paths = _paths(found.sounds)
     if how is not None:  # before the slow part
         if config.numbers is not None:
             number = f"{model} predicts a number, {config.classes[0]}, not classes, so it has no events"
@@ -112,10 +114,11 @@ def run(argv: list[str]) -> int:
     top = arguments.top or (len(config.classes) if arguments.json else TOP)
     printed = 0
     with bar("classifying") as show:
-        for one in _predicted(arguments, models, found.sounds, window, running, skipped, show):
+        for said in _predicted(arguments, models, found.sounds, window, running, skipped, show):
+            one = replace(said, path=paths.get(said.path, said.path))
             events = None if how is None else events_of(one, config.classes, how)
             if written is not None and events is not None:
-                events_by_file[one.path] = events
+                events_by_file.setdefault(one.path, []).extend(events)
             elif arguments.json:
                 _print_json(one, config, top, events)
             elif events is not None:
@@ -129,7 +132,15 @@ def run(argv: list[str]) -> int:
         write_events(*written, events_by_file, config.encoder.frontend.band)
         count = sum(map(len, events_by_file.values()))
         print(f"{written[0]}: {count:,} events in {len(events_by_file):,} file(s), {written[1]}")
-    return _end(files, skipped, printed)
+    return _end(files, [file._replace(path=paths.get(file.path, file.path)) for file in skipped], printed)
+
+
+def _paths(sounds: Sequence[Sound]) -> dict[str, str]:
+    """Files by the names of their sounds; a file with several channels keeps the names that tell them apart."""
+    from aasp.audio.sounds import describe, files
+
+    several = Counter(files(sound)[0] for sound in sounds)
+    return {describe(sound): files(sound)[0] for sound in sounds if several[files(sound)[0]] == 1}
 
 
 def _predicted(

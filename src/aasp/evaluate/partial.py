@@ -27,7 +27,8 @@ from aasp.documents import parse_json, read_json
 from aasp.errors import AaspError
 from aasp.files import atomic_write, clear_left, locked
 
-MODEL, SOUNDS = "model", "sounds"
+MODEL, SOUNDS, PRECISION = "model", "sounds", "precision"
+_AUTO = "precision was auto"
 _WRITTEN = "written.json"
 _METADATA = b"aasp"
 
@@ -56,13 +57,24 @@ class Partial:
             return {}
         return found if isinstance(found, dict) else {}
 
+    def resolved(self, job: Mapping[str, Any]) -> Any:
+        """The precision that "auto" was resolved to for the shards in the folder; None unless they are of this job.
+
+        Args:
+            job: as in `opened`, without a precision.
+        """
+        was = self.job
+        precision, auto = was.pop(PRECISION, None), was.pop(_AUTO, False)
+        return precision if auto and was == {**job, SOUNDS: _listing(self._sounds)} else None
+
     @contextmanager
-    def opened(self, job: Mapping[str, Any], *, overwrite: bool) -> Iterator[None]:
+    def opened(self, job: Mapping[str, Any], *, overwrite: bool, auto: bool = False) -> Iterator[None]:
         """Resume the folder or create it; on exit, a folder without a shard is removed.
 
         Args:
             job: settings by name that the rows depend on, as JSON values; the sounds are added to it.
             overwrite: delete the shards of another job.
+            auto: its precision was "auto" and has been resolved.
 
         Raises:
             AaspError: the folder belongs to another job, or another process uses it.
@@ -75,7 +87,7 @@ class Partial:
             if not ours:
                 raise AaspError(f"{self.folder}: another process is embedding to {self._out}; choose another --out")
             clear_left(self.folder, held=True)
-            self._resume(job, overwrite)
+            self._resume(job, overwrite, auto)
             try:
                 yield
             finally:
@@ -139,18 +151,19 @@ class Partial:
             return False
         return any(file.name != "lock" and not file.name.startswith(".") for file in self.folder.iterdir())
 
-    def _resume(self, job: Mapping[str, Any], overwrite: bool) -> None:
+    def _resume(self, job: Mapping[str, Any], overwrite: bool, auto: bool) -> None:
         shards, was = sorted(self.folder.glob("[0-9]*.parquet")), self.job
+        was_auto = was.pop(_AUTO, False)
         if shards and was != job:
             if not overwrite:
                 raise AaspError(self._another(was, job))
             for shard in shards:
                 shard.unlink()
             shards = []
-        if was != job:
+        if was != job or was_auto != auto:
             try:
                 with atomic_write(self.folder / "job.json") as beside:
-                    beside.write_text(json.dumps(job, indent=1) + "\n")
+                    beside.write_text(json.dumps({**job, _AUTO: True} if auto else job, indent=1) + "\n")
             except OSError:
                 self.remove()  # nothing is done yet
                 raise

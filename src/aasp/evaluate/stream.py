@@ -22,7 +22,7 @@ from aasp.audio.io import AudioError
 from aasp.audio.sounds import Excerpt, Sound, channels_of, files
 from aasp.datasets.index import Skipped
 from aasp.evaluate.features import PLAIN, Progress, Running, left_out, nothing_usable
-from aasp.evaluate.partial import MODEL, Partial
+from aasp.evaluate.partial import MODEL, PRECISION, Partial
 from aasp.evaluate.vectors import ClipVectors, VectorRequest, vectors
 from aasp.files import atomic_write, check_output
 from aasp.model.embeddings import Embedder
@@ -114,10 +114,7 @@ def stream(
         OSError: the disk is full; finished shards are kept.
     """
     half = Partial(out, sounds)
-    before = half.job.get("precision") if running.precision == "auto" else None
     requested = for_vectors(running.precision, encoder.config.whitened)
-    precision = before or (fastest(requested, encoder.device) if engine is None else engine.precision(requested))
-    running = replace(running, precision=precision)
     job = {
         "format": FORMAT,
         "version": aasp.__version__,
@@ -125,11 +122,14 @@ def stream(
         "vector": "own" if wanted.keys is None else " ".join(f"{layer}:{pooling}" for layer, pooling in wanted.keys),
         "frames": "no" if not wanted.frames else " ".join(["of layers", " ".join(map(str, wanted.layers)) or "last"]),
         **({} if wanted.hop is None else {"hop": wanted.hop}),
-        "precision": precision,
     }
+    before = half.resolved(job) if running.precision == "auto" else None
+    precision = before or (fastest(requested, encoder.device) if engine is None else engine.precision(requested))
+    running, auto = replace(running, precision=precision), running.precision == "auto"
+    job[PRECISION] = precision
     numbers = all(isinstance(channels_of(sound), int) for sound in sounds)
     kind = None if not channel else pa.int64() if numbers else pa.string()
-    with half.opened(job, overwrite=overwrite):
+    with half.opened(job, overwrite=overwrite, auto=auto):
         again = overwrite or half.became
         check_output(out, overwrite=again)  # another process may have written it meanwhile
         resumed = half.done

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aasp.audio.channels import checked
-from aasp.audio.remote import is_url
 from aasp.audio.sounds import Excerpt, Recording, Sound, channels_of, files
 from aasp.datasets.channel_column import COLUMN
 from aasp.datasets.index import Skipped
-from aasp.datasets.manifest import WORKERS, Manifest, NothingUsable
+from aasp.datasets.manifest import WORKERS, Manifest, NothingUsable, read_skipped, write_skipped
 from aasp.datasets.measured import SHORTEST_SECONDS, measure
 from aasp.datasets.tables import read_parquet
 from aasp.evaluate.features import Progress, Running
@@ -24,9 +22,10 @@ from aasp.evaluate.partial import Partial
 from aasp.evaluate.stream import stream
 from aasp.evaluate.vectors import VectorRequest
 from aasp.files import atomic_write
-from aasp.index.changes import content, label_columns, stamp, windows
+from aasp.index.changes import content, label_columns, stamp, whole, windows
 from aasp.index.layout import (
     COLUMNS,
+    SKIPPED,
     Settings,
     State,
     add,
@@ -121,6 +120,9 @@ class Adding:
             except NothingUsable as error:
                 skipped = error.skipped
         self.done.skipped += skipped
+        if skipped:  # moments of files that are added now, and so are not read again after a kill
+            listed = self.folder / SKIPPED
+            write_skipped(list(dict.fromkeys([*read_skipped(listed), *skipped])), listed)
         if out.exists():
             state = self._add(state, plan, sounds, out)
         for file in (ours, out):
@@ -143,7 +145,7 @@ class Adding:
         for row, number in enumerate(at):
             path = paths[number]
             if path not in good:
-                now = stamp(os.path.join(state.root, path))
+                now = stamp(whole(path, state.root))
                 good[path] = (now.size, now.modified) == (sizes[number], times[number])
                 self.done.added += good[path]
                 if not good[path]:
@@ -169,18 +171,20 @@ class Adding:
             count += len(some)
             waiting.append(self._rows(state, some))
             if sum(map(len, waiting)) >= CHUNK or begin + FILES >= found.num_rows:
-                yield count, joined(waiting)
+                *first, last = _split(joined(waiting))
+                yield from ((0, part) for part in first)
+                yield count, last
                 waiting, count = [], 0
 
     def _rows(self, state: State, found: pa.Table) -> pa.Table:
         """The rows of files: one for each channel and window, if these are requested."""
         settings = state.settings
-        whole = [os.path.join(state.root, path) if path else path for path in found["path"].to_pylist()]
+        places = [whole(path, state.root) if path else path for path in found["path"].to_pylist()]
         place = found.column_names.index("path")
-        stamps = {path: stamp(path) for path in whole}  # before hashing: a change in between is found next time
+        stamps = {path: stamp(path) for path in places}  # before hashing: a change in between is found next time
         table, skipped = measure(
-            found.set_column(place, "path", pa.array(whole, pa.string())), WORKERS, True, False, None
-        )
+            found.set_column(place, "path", pa.array(places, pa.string())), WORKERS, False, False, None
+        )  # a stated length may be wrong: the rest of the recording would be left out
         self.done.skipped += skipped
         if settings.channels != "mean":
             table = Manifest(table, str(self.folder)).choosing(settings.channels).table
@@ -192,7 +196,7 @@ class Adding:
         ]
         of = table.take(pa.array([row for row, _, _ in moments], pa.int64()))
         paths = of["path"].to_pylist()
-        names = dict(zip(whole, found["path"].to_pylist(), strict=True))
+        names = dict(zip(places, found["path"].to_pylist(), strict=True))
         columns = {
             "path": [names[path] for path in paths],
             "start": [start for _, start, _ in moments],
@@ -209,9 +213,19 @@ class Adding:
         return made
 
 
+def _split(rows: pa.Table) -> Iterator[pa.Table]:
+    """Rows in parts of a few thousand; those of a file stay together, since after a kill it is not read again."""
+    paths, begin = rows["path"].to_pylist(), 0
+    for end in range(1, len(paths)):
+        if end - begin >= CHUNK and paths[end] != paths[end - 1]:
+            yield rows.slice(begin, end - begin)
+            begin = end
+    yield rows.slice(begin)
+
+
 def _sound(state: State, row: dict) -> Sound:
     """The sound to embed for a row."""
-    path = os.path.join(state.root, row["path"]) if not is_url(row["path"]) else row["path"]
+    path = whole(row["path"], state.root)
     channels = checked(row.get(COLUMN) or "mean")
     if state.settings.window is not None:
         return Excerpt(path, row["start"], row["seconds"], channels)

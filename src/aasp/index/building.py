@@ -19,7 +19,7 @@ from aasp.errors import AaspError
 from aasp.evaluate.features import Progress, Running, nothing_usable
 from aasp.files import clear_left, locked
 from aasp.index.adding import Adding, Done
-from aasp.index.changes import changes, listing, root_of
+from aasp.index.changes import changes, listing, root_of, whole
 from aasp.index.layout import (
     SKIPPED,
     STATE,
@@ -77,6 +77,8 @@ def update(
     with locked(folder / "lock") as ours:
         if not ours:
             raise AaspError(f"{folder}: another process is at this index; wait for it")
+        if new and (folder / STATE).exists():
+            raise AaspError(f"{folder}: made by another process meanwhile; give the same command again to add to it")
         clear_left(folder, held=True)
         if new:
             write_state(folder, state)
@@ -86,7 +88,7 @@ def update(
         names = [name if is_url(name) else os.path.abspath(name) for name in map(located, sources)]
         todo = changes(rows, found, state.root, names)
         done.changed, done.gone = todo.changed, todo.gone
-        skipped += _still_missing(before, todo.rows, state.root)
+        skipped += [one for one in _still_missing(before, todo.rows, state.root) if one not in set(skipped)]
         if len(todo.kept) < state.rows or not todo.rows.equals(rows):
             state = keep(folder, state, todo.kept, todo.rows)
         state = work.embed(state, found.take(pa.array(todo.new, pa.int64())), progress)
@@ -104,8 +106,8 @@ def update(
 
 def _still_missing(before: Sequence[Skipped], kept: pa.Table, root: str) -> list[Skipped]:
     """The moments and channels left out earlier of files that stay as they are, and so are not read again."""
-    whole = {path if is_url(path) else os.path.join(root, path) for path in kept["path"].to_pylist()}
-    return [one for one in before if one.path in whole or _PART.sub("", one.path) in whole]
+    files = {whole(path, root) for path in kept["path"].to_pylist()}
+    return [one for one in before if one.path in files or _PART.sub("", one.path) in files]
 
 
 def _check_same(folder: Path, state: State, model: Model, settings: Settings) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from aasp.audio.io import AudioError
 from aasp.audio.packed import file_of, on_disk
@@ -109,6 +110,11 @@ def below(path: str, root: str) -> str:
     return path[len(start) :] if path.startswith(start) and path != start else path
 
 
+def whole(path: str, root: str) -> str:
+    """The inverse of `below`: a local path from the root on, a URL unchanged."""
+    return path if is_url(path) else os.path.join(root, path)
+
+
 def stamp(path: str) -> Stamp:
     """A file's size and time; empty if it is gone, or in an object store."""
     if is_url(file_of(path)):
@@ -156,29 +162,31 @@ def changes(rows: pa.Table, found: pa.Table, root: str, sources: Sequence[str]) 
             new.append(row)
             continue
         number = first[path]
-        whole = os.path.join(root, path)
-        now = stamp(whole)
+        file = whole(path, root)
+        now = stamp(file)
         if is_url(file_of(path)) or (now.size, now.modified) == (sizes[number], times[number]):
             continue
         if (
             now.size is not None
             and now.size == sizes[number]
             and hashes[number] is not None
-            and content(whole) == hashes[number]
+            and content(file) == hashes[number]
         ):
             touched[path] = now.modified or 0
         else:
             other.add(path)
             new.append(row)
     mine = set(sources)
+    folders = tuple(os.path.join(source, "") for source in sources if os.path.isdir(source))
+    deleted = lambda file: file.startswith(folders) and stamp(file) == Stamp()  # first named by another source
     gone = {
         path
         for path, source in zip(paths, rows["source"].to_pylist(), strict=True)
-        if path not in place and source in mine
+        if path not in place and (source in mine or deleted(whole(path, root)))
     }
     kept = np.array([n for n, path in enumerate(paths) if path not in other and path not in gone], np.int64)
     left = rows.take(pa.array(kept))
-    left = _labelled(_retimed(left, touched), found, place)
+    left = _labelled(_retimed(left, touched), found, place, mine)
     return Changes(new, kept, left, len(other), len(gone))
 
 
@@ -190,20 +198,29 @@ def _retimed(rows: pa.Table, touched: dict[str, int]) -> pa.Table:
     return rows.set_column(rows.column_names.index("modified"), "modified", times)
 
 
-def _labelled(rows: pa.Table, found: pa.Table, place: dict[str, int]) -> pa.Table:
-    """The rows, in the same order, with their label columns replaced by the current ones if their file was found."""
+def _labelled(rows: pa.Table, found: pa.Table, place: dict[str, int], named: Collection[str]) -> pa.Table:
+    """The rows, in the same order, with the current labels of the files that were found.
+
+    Labels that the listing does not have stay, unless the source that a row came from is named: it has them no longer.
+    """
+    there = pa.array([place.get(path) for path in rows["path"].to_pylist()], pa.int64())
+    other = pa.array([source not in named for source in rows["source"].to_pylist()], pa.bool_())
+    keeps = pc.or_(other, pc.is_null(there))
     labels = label_columns(found)
-    there = [place.get(path) for path in rows["path"].to_pylist()]
-    ours = np.array([row is not None for row in there], bool)
-    here = rows.filter(pa.array(ours))
-    here = here.select([name for name in here.column_names if name in OWN])
-    taken = found.take(pa.array([row for row in there if row is not None], pa.int64()))
-    for name in labels:
-        here = here.append_column(name, taken[name])
-    if not labels and here.column_names == rows.column_names:
-        return rows
-    back = np.argsort(np.concatenate([np.flatnonzero(ours), np.flatnonzero(~ours)]), kind="stable")
-    return joined([here, rows.filter(pa.array(~ours))]).take(pa.array(back)).combine_chunks()
+    for name in dict.fromkeys([*labels, *label_columns(rows)]):
+        now = pc.take(found[name], there) if name in labels else pa.nulls(len(rows))
+        if name not in rows.column_names:
+            rows = rows.append_column(name, now)
+            continue
+        was = rows[name]
+        if now.type != was.type and name in labels:
+            now, was = (column.cast(pa.string()) for column in (now, was))
+        kept = pc.if_else(keeps, was, pa.nulls(len(rows), was.type))
+        column = pc.coalesce(now.cast(was.type), kept)
+        index = rows.column_names.index(name)
+        gone = column.null_count == len(rows) and name not in labels
+        rows = rows.remove_column(index) if gone else rows.set_column(index, name, column)
+    return rows.combine_chunks()
 
 
 def label_columns(found: pa.Table) -> list[str]:
