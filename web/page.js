@@ -12,11 +12,18 @@ const trying = (task) => async (...given) => {
   try { await task(...given); } catch (error) { stop(); showStatus(error.message, true); }
 };
 
-/** A file's samples, mono, at the model's rate. */
+/** A file's samples at the model's rate, of the channel that the model was trained on. */
 async function decoded(file) {
   const bytes = await file.arrayBuffer();
   const channels = channelsOf(bytes, model.about.rate) ?? (await decodedByBrowser(bytes, file.name));
-  return channels[0].map((_, i) => channels.reduce((sum, samples) => sum + samples[i], 0) / channels.length);
+  const chosen = model.about.channels ?? "mean";
+  if (chosen === "mean")
+    return channels[0].map((_, i) => channels.reduce((sum, samples) => sum + samples[i], 0) / channels.length);
+  const energy = (samples) => samples.reduce((sum, x) => sum + x * x, 0);
+  if (chosen === "loudest") return channels.reduce((one, other) => (energy(other) > energy(one) ? other : one));
+  const found = channels[chosen === "first" ? 0 : Number(chosen) - 1];
+  if (!found) throw new Error(`${file.name}: has no channel ${chosen}, only ${channels.length}`);
+  return found;
 }
 
 async function decodedByBrowser(bytes, name) {

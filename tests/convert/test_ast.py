@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -184,6 +185,13 @@ def test_strides_of_the_authors_audioset_models_follow_from_their_positions(
         ("config.json", '{"num_attention_heads": 3, "time_stride": 0}', "time_stride=0; give a whole number"),
         ("config.json", "{", "config.json: not readable as JSON"),
         ("preprocessor_config.json", '{"mean": "low"}', "mean='low'"),
+        ("preprocessor_config.json", '{"sampling_rate": 8000}', "sampling_rate is 8000 beside it, where the published"),
+        ("config.json", '{"num_attention_heads": 3, "hidden_act": "relu"}', "hidden_act is 'relu' beside it"),
+        (
+            "config.json",
+            '{"num_attention_heads": 3, "problem_type": "regression", "id2label": {"0": "a", "1": "b", "2": "c"}}',
+            "a regression of 3 numbers, and a classifier here predicts one",
+        ),
     ],
 )
 def test_settings_beside_the_file_are_checked(
@@ -196,6 +204,21 @@ def test_settings_beside_the_file_are_checked(
     with pytest.raises(AaspError, match=message) as refused:
         convert(tmp_path, "ast")
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("task", ["regression", "single_label_classification", None])
+@torch.no_grad()
+def test_a_head_of_one_output_gives_a_number_or_a_probability(task: str | None, folder: Path, tmp_path: Path) -> None:
+    held = load_file(folder / "model.safetensors")
+    held |= {f"classifier.dense.{kind}": held[f"classifier.dense.{kind}"][:1] for kind in ("weight", "bias")}
+    torch.save(held, tmp_path / "pytorch_model.bin")
+    config = json.loads((folder / "config.json").read_text()) | {"id2label": {"0": "x"}, "problem_type": task}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    model = convert(tmp_path, "ast")
+    assert isinstance(model, AudioClassifier)
+    logits = torch.tensor([[-1.5], [0.5]])
+    expected = logits if task == "regression" else logits.sigmoid()
+    torch.testing.assert_close(model.probabilities(logits), expected)
 
 
 def test_the_number_of_heads_is_required_without_a_config(folder: Path, tmp_path: Path) -> None:

@@ -196,6 +196,15 @@ def test_a_fine_tuned_one_becomes_a_classifier(tmp_path: Path) -> None:
     logits = model.classify([(found.tokens, found.cls)], torch.ones(1, 6, dtype=torch.bool))
     expected = (forward(checkpoint(), mel[0]) @ weight.T + bias).mean(0)  # there of every token, then the mean
     torch.testing.assert_close(logits[0], expected, rtol=0, atol=1e-4)
+    assert model.config.multilabel, "its sigmoid is part of the published model"
+    assert model.config.classes == tuple(f"class {n}" for n in range(5))
+    content = torch.load(file, weights_only=True)
+    torch.save(content | {"label_dict": {n: f"/m/{n}" for n in reversed(range(5))}}, file)
+    named = convert(file, "beats")
+    assert isinstance(named, AudioClassifier) and named.config.classes == tuple(f"/m/{n}" for n in range(5))
+    torch.save(content | {"label_dict": {0: "/m/0"}}, file)
+    with pytest.raises(AaspError, match=r"5 classes, which id2label in config.json beside it, or label_dict in it"):
+        convert(file, "beats")
 
 
 @pytest.mark.parametrize(

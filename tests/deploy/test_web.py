@@ -242,9 +242,14 @@ def test_a_full_disk_leaves_the_old_folder(
     def full(proto: object, path: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    for name in ("onnx_model", "to_onnx"):
-        monkeypatch.setattr(f"aasp.deploy.web.{name}", lambda *_: None)
-    monkeypatch.setattr("aasp.deploy.web.write", full)
+    for name in ("onnx_model", "to_onnx", "session"):
+        monkeypatch.setattr(f"aasp.deploy.onnx.{name}", lambda *_: None)
+    monkeypatch.setattr("aasp.deploy.onnx.difference", lambda *_: off)
+    monkeypatch.setattr("aasp.deploy.onnx.write", full)
+    off = 0.1
+    with pytest.raises(AaspError, match=r"not written: its numbers differ from the model's by 0\.1"):
+        write_web(trained, folder, ["a"], np.zeros((1, 72)))
+    off = 0.0
     with pytest.raises(OSError, match="No space left"):
         write_web(trained, folder, ["a"], np.zeros((1, 72)))
     assert (folder / "demo.json").read_text() == "old" and list(tmp_path.iterdir()) == [folder]

@@ -63,6 +63,10 @@ class Clip:
     def __call__(self, wave):
         return torch.stack([wave.mean(1), wave.std(1)], 1).numpy()
 
+class Same:
+    def __call__(self, wave):
+        return wave
+
 class Ten:
     def __call__(self, wave):
         return torch.ones(len(wave), 10, 3)
@@ -197,6 +201,13 @@ def test_an_encoder_that_gives_one_vector_a_clip(folder: Path) -> None:
     found = adapter.embed_waveform(noise(3, 2))
     assert adapter.token_rate == 0 and found.clip.shape == (3, 2) and found.timestamps.shape == (3, 1, 2)
     assert found.seconds.tolist() == [1.0]
+    for n, seconds in enumerate((1.0, 0.5)):
+        soundfile.write(folder / f"{n}.wav", noise(1, seconds)[0].numpy(), 16_000)
+    same = open_adapter("own_encoders:Same")
+    with pytest.raises(
+        AaspError, match=r"1\.wav: its vector has 8,000 numbers, and 16,000 for a clip of another length"
+    ):
+        clip_vectors(same, [str(folder / f"{n}.wav") for n in range(2)], [])
 
 
 @pytest.mark.parametrize(("name", "scale"), [("own_hear:load_model", 2.0), ("own_encoders:Both", 1.0)])
@@ -295,6 +306,10 @@ def test_an_audio_spectrogram_transformer(tmp_path: Path) -> None:
         inner = adapter.model(inputs, output_hidden_states=True).hidden_states[1][:, 2:].unflatten(1, (-1, 19)).mean(1)
     wanted = torch.cat([inner[:, :15].mean(1), inner[:, :15].std(1, correction=0)], 1)
     torch.testing.assert_close(adapter.embed_waveform(waves).layers["layer 1"], wanted, rtol=0, atol=1e-5)
+    with pytest.raises(AaspError, match=r"ast: takes at least 25 ms, not 24.9375 ms; leave shorter clips out"):
+        adapter.embed_waveform(noise(1, 399 / 16_000))
+    first, second = adapter.embed_waveform(noise(2, 400 / 16_000)).clip
+    assert not torch.equal(first, second)
 
 
 @needs_transformers
@@ -324,6 +339,10 @@ def test_an_encoder_behind_strided_convolutions(tmp_path: Path, kind: str, norm:
         assert list(found.layers) == ["layer 0", "layer 1"]
         wanted = torch.cat([output.hidden_states[0][0].mean(0), output.hidden_states[0][0].std(0, correction=0)])
         torch.testing.assert_close(found.layers["layer 0"][n], wanted, rtol=0, atol=1e-5)
+    model.half().save_pretrained(tmp_path / "model")  # transformers would load it in half precision
+    torch.testing.assert_close(
+        open_adapter(tmp_path / "model").embed_waveform(waves).clip, found.clip, atol=1e-2, rtol=0
+    )
     with pytest.raises(AaspError, match=r": takes at least 20.3125 ms, not 20.25 ms; leave shorter clips out"):
         adapter.embed_waveform(noise(1, 324 / 16_000))
     assert adapter.embed_waveform(noise(1, 325 / 16_000)).timestamps.shape == (1, 1, 16)

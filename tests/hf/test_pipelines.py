@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import soxr
 import torch
 from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassification, Pipeline, pipeline
 
+from aasp.audio.io import read
 from aasp.errors import AaspError
 from aasp.hf import AaspFeatureExtractor, of
 from aasp.model.audio_classifier import AudioClassifier
@@ -41,8 +43,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
     soundfile.write(place / "mono.wav", mono, RATE, subtype="FLOAT")
     soundfile.write(place / "stereo.flac", np.stack([wide, wide / 2], 1), 44_100)
     soundfile.write(place / "voice.ogg", mono, RATE)
-    from aasp.audio.io import read
-
     return {str(path): read(path) for path in sorted(place.iterdir())}
 
 
@@ -96,6 +96,29 @@ def test_vectors_of_arrays_batches_files_and_bytes(
             np.testing.assert_allclose(vector, own_vector(encoder, one), atol=2e-5)
 
 
+def test_a_classifier_hears_the_channel_it_was_trained_on(
+    classifier: AudioClassifier, files: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    stereo = next(path for path in files if path.endswith("stereo.flac"))
+    second = AudioClassifier(replace(classifier.config, channels="2")).eval()
+    second.load_state_dict(classifier.state_dict())
+    of(second).save_pretrained(tmp_path)
+    classify = pipeline("audio-classification", model=str(tmp_path), top_k=None)
+    wave = read(stereo, channels=2)
+    expected = pytest.approx(own_scores(classifier, wave), abs=1e-4)
+    assert expected != own_scores(classifier, files[stereo])
+    both = np.stack([np.zeros_like(wave), wave])
+    for given in (
+        stereo,
+        {"bytes": Path(stereo).read_bytes(), "path": "x.flac"},
+        both,
+        {"array": both, "sampling_rate": RATE},
+    ):
+        assert by_label(classify(given)) == expected
+    with pytest.raises(AaspError, match="has no channel 2, only 1"):
+        classify(next(path for path in files if path.endswith("mono.wav")))
+
+
 def test_a_model_in_half_precision_receives_the_waveform_in_fp32(classifier: AudioClassifier) -> None:
     """Transformers' own pipeline casts inputs to the model's precision: eight bits of a waveform."""
     model, wave = of(classifier).to(torch.bfloat16), tone(800, 1.1)
@@ -128,6 +151,8 @@ def test_models_of_others_are_served_as_before() -> None:
         ({"array": np.zeros(100), "sampling_rate": 16_000}, r"6\.25 ms, under one analysis window"),
         ({"sampling_rate": 16_000}, "has neither array, bytes nor path"),
         (np.zeros((8_000, 2), np.float32), r"has shape \(8000, 2\)"),
+        (np.zeros((0, 5), np.float32), r"has shape \(0, 5\)"),
+        ({"array": np.zeros(8_000), "sampling_rate": 1e300}, r"a sampling_rate of 1e\+300; give samples per second"),
         ("https://example.com/a.wav", "is not on this machine; download it first"),
     ],
 )

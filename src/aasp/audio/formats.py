@@ -79,7 +79,7 @@ UNCOMPRESSED = {"WAV": "wav", "W64": "w64", "AIFF": "aiff", "AU": "au", "CAF": "
 _VORBIS = "vorbis"  # an Ogg file with a single Vorbis stream, in which libsndfile can seek
 _HEAD_BYTES = 1024
 # A sampling rate outside this range, in Hz, is a wrong header.
-_SLOWEST, _FASTEST = 100, 10_000_000
+SLOWEST, FASTEST = 100, 10_000_000
 # Demuxers whose headers state the duration to the sample, or to within a packet or two.
 _STATING, _NEARLY_STATING, _SHORT_SECONDS = frozenset({"ape", "tta", "wv", "flac"}), frozenset({"mov", "caf"}), 0.2
 
@@ -154,7 +154,7 @@ def opened(path: str) -> Iterator[Track]:
     """
     track = _track(path, family(path))
     try:
-        if not _SLOWEST <= track.rate <= _FASTEST or track.channels <= 0:
+        if not SLOWEST <= track.rate <= FASTEST or track.channels <= 0:
             reason = f"its header states {track.rate:,} Hz and {track.channels} channel(s)"
             raise AudioError(path, reason, RAW)
         if track.frames <= 0:

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from aasp.audio.channels import Channels, mixed
+from aasp.audio.formats import FASTEST, SLOWEST
 from aasp.audio.io import read, resampled
 from aasp.errors import AaspError
 
@@ -18,28 +20,29 @@ FULL_SCALE = 32768.0
 """Of 16-bit samples."""
 
 
-def given_wave(item: Any, rate: int, what: str) -> np.ndarray:
+def given_wave(item: Any, rate: int, what: str, channels: Channels = "mean") -> np.ndarray:
     """A clip as mono float32 samples (S,).
 
     Args:
         item: a mapping, or an object with the same access, with "array" (or "raw") and "sampling_rate", the array of
-            shape (S,) or (channels, S), whose mean is taken; or with "bytes" or "path", as
+            shape (S,) or (channels, S); or with "bytes" or "path", as
             `datasets.Audio(decode=False)` gives them; or the bytes or the path alone.
         rate: samples per second of the result.
         what: the clip's name in messages.
+        channels: the channel of several.
 
     Raises:
         AaspError: it is something else, can't be decoded, or lies entirely above half the rate.
     """
     if isinstance(item, (str, os.PathLike)):
-        return read(item, rate=rate, check_audible=True)
+        return read(item, rate=rate, channels=channels, check_audible=True)
     if isinstance(item, (bytes, bytearray)):
-        return _decoded(bytes(item), "clip.wav", rate)
+        return _decoded(bytes(item), "clip.wav", rate, channels)
     if isinstance(item, Mapping) and not {"array", "raw"} & item.keys():
         if item.get("bytes") is not None:
-            return _decoded(item["bytes"], item.get("path") or "clip.wav", rate)
+            return _decoded(item["bytes"], item.get("path") or "clip.wav", rate, channels)
         if item.get("path"):
-            return read(item["path"], rate=rate, check_audible=True)
+            return read(item["path"], rate=rate, channels=channels, check_audible=True)
         raise AaspError(f"{what} has neither array, bytes nor path; give one of them")
     try:
         raw = item["raw"] if isinstance(item, Mapping) and "raw" in item else item["array"]
@@ -47,25 +50,28 @@ def given_wave(item: Any, rate: int, what: str) -> np.ndarray:
     except (TypeError, KeyError, ValueError, IndexError):
         text = f"{what} is {type(item).__name__}, not a clip with an array and its sampling_rate"
         raise AaspError(f"{text}; give {{'array': samples, 'sampling_rate': hertz}}") from None
-    if not own > 0:
-        raise AaspError(f"{what} has a sampling_rate of {own:g}; give samples per second")
-    return resampled(mono(raw, what), own, rate, what)
+    if not SLOWEST <= own <= FASTEST:
+        raise AaspError(f"{what} has a sampling_rate of {own:g}; give samples per second, {SLOWEST} to {FASTEST:,}")
+    return resampled(mono(raw, what, channels), own, rate, what)
 
 
-def mono(samples: Any, what: str) -> np.ndarray:
+def mono(samples: Any, what: str, channels: Channels = "mean") -> np.ndarray:
     """Samples of any supported form as mono float32 (S,).
 
     Args:
-        samples: floats in -1..1 or int16, shape (S,), or (channels, S), whose mean is taken.
+        samples: floats in -1..1 or int16, shape (S,) or (channels, S).
         what: their name in messages.
+        channels: the channel of several; "mean" is their plain mean.
 
     Raises:
         AaspError: they have another shape or a dtype without a known scale.
     """
     wave = floats(samples, what)
-    if wave.ndim not in (1, 2) or (wave.ndim == 2 and wave.shape[0] > wave.shape[1]):
+    if wave.ndim not in (1, 2) or (wave.ndim == 2 and not 0 < wave.shape[0] <= wave.shape[1]):
         raise AaspError(f"{what} has shape {wave.shape}; give (samples,) or (channels, samples)")
-    return wave.mean(0) if wave.ndim == 2 else wave
+    if wave.ndim == 1:
+        return wave
+    return wave.mean(0) if channels == "mean" else mixed(what, wave.T, channels, wave.T)
 
 
 def floats(samples: Any, what: str) -> np.ndarray:
@@ -89,13 +95,13 @@ def floats(samples: Any, what: str) -> np.ndarray:
     return wave.astype(np.float32)
 
 
-def _decoded(content: bytes, name: str, rate: int) -> np.ndarray:
+def _decoded(content: bytes, name: str, rate: int, channels: Channels) -> np.ndarray:
     """The sound in a file's bytes; the ending of its name selects the format."""
     with tempfile.TemporaryDirectory() as folder:
         suffix = re.sub(r"[^.A-Za-z0-9]", "", Path(name).suffix)[:12]  # the rest of the name may be a path, or too long
         file = Path(folder) / f"clip{suffix}"
         file.write_bytes(content)
         try:
-            return read(file, rate=rate, check_audible=True)
+            return read(file, rate=rate, channels=channels, check_audible=True)
         except AaspError as error:  # messages must not name our temporary folder
             raise AaspError(str(error).replace(str(file), Path(name).name or "clip")) from None

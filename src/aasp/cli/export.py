@@ -70,8 +70,8 @@ def run(argv: list[str]) -> int:
     model = _loaded(arguments.model)
     extent: Extent = "window" if arguments.window else "whole"
     if arguments.to == "web":
-        web.write_web(model, out, *_neighbours(model, arguments.neighbours))
-        print(f"{out}: for the page in web/; see docs/deploy.md")
+        text = _checked(out, web.write_web(model, out, *_neighbours(model, arguments.neighbours)), onnx.TOLERANCE)
+        print(f"{out}: for the page in web/, {text}; see docs/deploy.md")
         return 0
     if arguments.to == "executorch":
         program = executorch.program(model)

@@ -31,6 +31,8 @@ OWN = "audio_spectrogram_transformer."
 STRIDES, KERNEL, FRAMES = (10, 12, 14, 16), 16, 1_024
 """Strides of the authors' AudioSet models, in both directions, the size of their kernels and the frames of their
 input."""
+AS_PUBLISHED = {"sampling_rate": 16_000, "hidden_act": "gelu"}
+"""What a file beside the weights may not state otherwise, since it would be another model."""
 AUDIOSET = (-4.2677393, 4.5689974)
 """Mean and deviation of the log-mel; AST divides by twice the deviation."""
 
@@ -45,6 +47,10 @@ def ast(given: Published, heads: int | None) -> Made:
     Raises:
         AaspError: it has another layout.
     """
+    for name, value in AS_PUBLISHED.items():
+        if given.settings.get(name, value) != value:
+            text = f"{name} is {given.settings[name]!r} beside it, where the published AST have {value!r}"
+            raise AaspError(f"{given.file}: {text}; name a published file")
     if "module.v.cls_token" in given:
         names, second = Names().under("module.v."), "module.v.dist_token"
         norm, linear = "module.mlp_head.0", "module.mlp_head.1"

@@ -91,7 +91,7 @@ def beats(given: Published, heads: int | None) -> Made:
         convolution=(kernel, groups),
     )  # fmt: skip
     config = AudioEncoderConfig(front, stem, encoder, pooling="mean")
-    return Made(config, tensors, head, classifier_of(given, head, config))
+    return Made(config, tensors, head, classifier_of(given, head, config, several=True))
 
 
 def _patches(given: Published, channels: int) -> tuple[Tensor, Tensor]:

@@ -50,8 +50,8 @@ class Published:
     Args:
         file: their file, for messages.
         tensors: all tensors by name.
-        settings: the `config.json` beside it, the mean and deviation in `preprocessor_config.json`, and a `cfg` in the
-            file, if they exist.
+        settings: the `config.json` beside it; mean, deviation and rate in `preprocessor_config.json`; a `cfg` and a
+            `label_dict` in the file, if they exist.
     """
 
     def __init__(self, file: Path, tensors: Mapping[str, Tensor], settings: Mapping[str, Any] | None = None) -> None:
@@ -129,7 +129,8 @@ def read_published(path: str | Path) -> Published:
     if not file.is_file():
         raise AaspError(f"{file}: no such file; name a .safetensors, .pt, .pth, .bin or .ckpt file")
     values = _safetensors(file) if file.suffix == ".safetensors" else _pytorch(file)
-    own = values.get("cfg")  # BEATs has its configuration beside the tensors
+    own = values.get("cfg")  # BEATs has its configuration beside the tensors, and the names of its classes
+    names = values.get("label_dict")
     for name in NESTED:
         if isinstance(inner := values.get(name), Mapping):
             values = inner
@@ -143,8 +144,9 @@ def read_published(path: str | Path) -> Published:
         held = ", ".join(map(str, list(values)[:4])) or "nothing"
         raise AaspError(f"{file}: no tensors by name (it holds {held}); name a checkpoint of a model")
     spoken = _settings(file.with_name("preprocessor_config.json"))
-    normalisation = {name: spoken[name] for name in ("mean", "std", "do_normalize") if name in spoken}
-    settings = _settings(file.with_name("config.json")) | normalisation
+    heard = {name: spoken[name] for name in ("mean", "std", "do_normalize", "sampling_rate") if name in spoken}
+    labels = {"id2label": {str(k): v for k, v in names.items()}} if isinstance(names, Mapping) else {}
+    settings = labels | _settings(file.with_name("config.json")) | heard
     return Published(file, tensors, settings | dict(own) if isinstance(own, Mapping) else settings)
 
 

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from aasp.casting import finest
+from aasp.deploy import onnx
 from aasp.deploy.graph import Graph, Model, window_samples
-from aasp.deploy.onnx import onnx_model, to_onnx, write
 from aasp.errors import AaspError
 from aasp.files import hidden, sync
 from aasp.model.audio_classifier import AudioClassifier
@@ -58,7 +58,7 @@ class Picture(nn.Module):
         return mel_BTM, (cosine.square() + sine.square()).mean(2).sqrt()
 
 
-def write_web(model: Model, folder: str | Path, labels: Sequence[str] = (), vectors: np.ndarray | None = None) -> None:
+def write_web(model: Model, folder: str | Path, labels: Sequence[str] = (), vectors: np.ndarray | None = None) -> float:
     """Write the demo's folder, completely or not at all; an existing one is replaced.
 
     Args:
@@ -67,8 +67,12 @@ def write_web(model: Model, folder: str | Path, labels: Sequence[str] = (), vect
         labels: labels of an encoder's neighbours.
         vectors: the encoder's vector of each neighbour, shape (n, D').
 
+    Returns:
+        The largest difference between the model and its graph, as `aasp.deploy.onnx.difference`.
+
     Raises:
-        AaspError: an encoder without neighbours, a folder with other files, or as `onnx_model` does.
+        AaspError: an encoder without neighbours, a folder with other files, a difference beyond the tolerance, or as
+            `onnx_model` does.
     """
     folder = Path(folder)
     check_folder(folder)
@@ -90,18 +94,22 @@ def write_web(model: Model, folder: str | Path, labels: Sequence[str] = (), vect
         "bins": front.bins,
         "rates": picture.rates,
         "classes": list(model.config.classes) if isinstance(model, AudioClassifier) else [],
+        "channels": model.config.channels if isinstance(model, AudioClassifier) else "mean",
         "centre": points.mean(0).tolist() if len(points) else [],
         "neighbours": [{"label": label, "vector": row.tolist()} for label, row in zip(labels, points, strict=True)],
     }
     window = Graph(model, "window")
-    drawn = to_onnx(picture, window.example(), window.shapes(), ["wave"], ["spectrogram", "modulations"])
-    whole = onnx_model(model, "whole")
+    drawn = onnx.to_onnx(picture, window.example(), window.shapes(), ["wave"], ["spectrogram", "modulations"])
+    whole = onnx.onnx_model(model, "whole")
+    if (off := onnx.difference(model, "whole", onnx.session(whole))) > onnx.TOLERANCE:
+        text = f"not written: its numbers differ from the model's by {off:.2g}, more than {onnx.TOLERANCE:g}"
+        raise AaspError(f"{folder}: {text}; report it")
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside, aside = hidden(folder, "tmp"), hidden(folder, "old")
     try:
         beside.mkdir()
-        write(whole, beside / "model.onnx")
-        write(drawn, beside / "picture.onnx")
+        onnx.write(whole, beside / "model.onnx")
+        onnx.write(drawn, beside / "picture.onnx")
         (beside / "demo.json").write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
         for name in FILES:
             sync(beside / name)
@@ -113,6 +121,7 @@ def write_web(model: Model, folder: str | Path, labels: Sequence[str] = (), vect
         shutil.rmtree(beside, ignore_errors=True)
         if aside.exists():
             shutil.rmtree(aside) if folder.exists() else aside.rename(folder)
+    return off
 
 
 def check_folder(folder: Path) -> None:

@@ -63,7 +63,8 @@ def open_pretrained(name: str, source: str | Path, device: torch.device, precisi
                 "read, for others write a function and name it module:function"
             )
         extractor = AutoFeatureExtractor.from_pretrained(source, **options)
-        model, found = AutoModel.from_pretrained(source, weights_only=True, output_loading_info=True, **options)
+        options |= {"weights_only": True, "dtype": torch.float32}  # of waveforms, whatever the file's dtype
+        model, found = AutoModel.from_pretrained(source, output_loading_info=True, **options)
     except AaspError:
         raise
     except Exception as error:  # a damaged file can raise anything
@@ -94,6 +95,12 @@ class _Pretrained(EncoderAdapter):
     def fingerprint(self) -> str:
         return weights_hash(self.model.config.to_json_string(), self.model)
 
+    def _check_length(self, samples: int, least: int) -> None:
+        """Refuse clips of fewer samples than the model takes."""
+        if samples < least:
+            text = f"takes at least {1000 * least / self.rate:g} ms, not {1000 * samples / self.rate:g} ms"
+            raise AaspError(f"{self.name}: {text}; leave shorter clips out")
+
     def _inputs(self, wave_BS: Tensor) -> dict[str, Tensor]:
         """The output of the feature extractor for some clips."""
         inputs = self.extractor(list(wave_BS.numpy()), sampling_rate=self.rate, return_tensors="pt")
@@ -122,9 +129,7 @@ class ConvolutionalAdapter(_Pretrained):
         c, least, samples = self.model.config, 1, wave_BS.shape[1]
         for kernel, stride in zip(reversed(c.conv_kernel), reversed(c.conv_stride), strict=True):
             least = (least - 1) * stride + kernel
-        if samples < least:  # the convolutions would have no output
-            least_ms = f"takes at least {1000 * least / self.rate:g} ms, not {1000 * samples / self.rate:g} ms"
-            raise AaspError(f"{self.name}: {least_ms}; leave shorter clips out")
+        self._check_length(samples, least)  # the convolutions would have no output
         found = self._run(wave_BS)
         vectors = found["last_hidden_state"]
         centres = centred(vectors.shape[1], self.token_rate, samples / self.rate)
@@ -170,6 +175,7 @@ class ASTAdapter(_Bounded):
         self.longest = round(self.rate * frames / AST_FRAME_RATE) + round(self.rate * AST_WINDOW)
 
     def _window(self, wave_BS: Tensor) -> EncoderEmbeddings:
+        self._check_length(wave_BS.shape[1], round(self.rate * AST_WINDOW))  # without a frame, all would be padding
         c, found = self.model.config, self._run(wave_BS)
         subbands = (c.num_mel_bins - c.patch_size) // c.frequency_stride + 1
         over_time = lambda x_BND: x_BND[:, 2:].unflatten(1, (subbands, -1)).mean(1)

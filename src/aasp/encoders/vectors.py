@@ -60,6 +60,9 @@ def clip_vectors(
                 raise AaspError(f"{describe(sounds[rows[0]])}: {error}") from None
             for name, vectors in {OWN: made.clip, **made.layers}.items():
                 here = vectors.float().cpu().numpy()
+                if (width := found.get(name, here).shape[1]) != here.shape[1]:
+                    text = f"its vector has {here.shape[1]:,} numbers, and {width:,} for a clip of another length"
+                    raise AaspError(f"{adapter.name}: {describe(sounds[rows[0]])}: {text}; average it over time")
                 found.setdefault(name, np.full((len(sounds), here.shape[1]), np.nan, np.float32))[rows] = here
             done += len(rows)
             progress(done, len(sounds))

@@ -11,6 +11,7 @@ import numpy as np
 from transformers import AudioClassificationPipeline, AutoModel, BatchFeature, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
+from aasp.audio.channels import checked
 from aasp.audio.given import given_wave, mono
 from aasp.errors import AaspError
 from aasp.hf.config import AaspConfig
@@ -76,11 +77,12 @@ def _features(pipeline: Pipeline, inputs: Any) -> BatchFeature:
     """A clip as the model's input: in fp32 whatever the model's dtype, since its front end needs full precision."""
     extractor: Any = pipeline.feature_extractor
     rate = extractor.sampling_rate
+    channels = checked((getattr(pipeline.model.config, "classifier", None) or {}).get("channels", "mean"))
     bare = isinstance(inputs, np.ndarray) or hasattr(inputs, "detach")
     if bare:
-        wave = mono(inputs.detach().cpu().numpy() if hasattr(inputs, "detach") else inputs, "the clip")
+        wave = mono(inputs.detach().cpu().numpy() if hasattr(inputs, "detach") else inputs, "the clip", channels)
     else:
-        wave = given_wave(inputs, rate, "the clip")
+        wave = given_wave(inputs, rate, "the clip", channels)
     return extractor(wave, sampling_rate=rate, return_tensors="pt")
 
 
