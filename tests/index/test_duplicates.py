@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import shutil
@@ -17,6 +18,7 @@ import soxr
 from aasp.audio.io import read
 from aasp.cli.main import main
 from aasp.index import Index, same
+from aasp.index.duplicates import duplicates
 
 Run = Callable[..., str]
 Write = Callable[..., None]
@@ -144,6 +146,40 @@ def test_moments_that_two_recordings_share(model: Path, tmp_path: Path, run: Run
     run("index", model, folder, "--out", tmp_path / "i", "--window", "1")
     (found,) = json.loads(run("duplicates", tmp_path / "i", "--threshold", "-1", "--format", "json"))
     assert (found["row"], found["other"], found["later"]) == (1, 3, 0.0)
+
+
+def test_a_shared_moment_is_found_among_many_that_the_model_finds_more_similar(
+    model: Path, tmp_path: Path, run: Run
+) -> None:
+    folder, rng = tmp_path / "long", np.random.default_rng(0)
+    folder.mkdir()
+    fresh = lambda: 0.1 * rng.standard_normal((6, RATE))
+    one, other = fresh(), fresh()
+    other[2] = 0.9 * one[5]
+    soundfile.write(folder / "a.wav", one.ravel(), RATE)
+    soundfile.write(folder / "b.wav", other.ravel(), RATE)
+    run("index", model, folder, "--out", tmp_path / "i", "--window", "1")
+    index = Index.open(tmp_path / "i")
+    vectors = np.eye(12, index.vectors.shape[1]) + 1  # cosines of other moments are above a half
+    vectors[8] = np.where(np.arange(vectors.shape[1]) < 12, -0.1, 1)  # and those of the copy are smaller
+    unit = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+    (found,) = duplicates(dataclasses.replace(index, vectors=unit), -1.0, [])
+    assert (found.row, found.other, found.same) == (5, 8, "waveform")
+    assert found.similarity < (unit[:6].astype(np.float32) @ unit[[6, 7, 9, 10, 11]].astype(np.float32).T).min()
+
+
+@pytest.mark.parametrize(("seconds", "cut"), [(25, 10), (60, 10), (40, 14)])
+def test_the_delay_of_a_long_file_is_from_its_start(
+    seconds: int, cut: int, model: Path, tmp_path: Path, run: Run
+) -> None:
+    """Of files longer than 30 s the middles are compared, which start at other seconds."""
+    folder, wave = tmp_path / "long", 0.1 * np.random.default_rng(0).standard_normal(seconds * RATE)
+    folder.mkdir()
+    soundfile.write(folder / "a.wav", wave, RATE)
+    soundfile.write(folder / "b.wav", wave[cut * RATE :], RATE)
+    run("index", model, folder, "--out", tmp_path / "i")
+    (found,) = json.loads(run("duplicates", tmp_path / "i", "--threshold", "-1", "--format", "json"))
+    assert found["later"] == -cut
 
 
 def test_unreadable_files_are_named(index: Index, sounds: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,8 @@ _COLUMNS = ("row", "other", "same", "similarity", "correlation", "later", "part"
 class Duplicates:
     """Find duplicate recordings in an index: the same bytes, or re-encoded, resampled, trimmed or with another gain.
 
-    If the index has a column split or fold, a recording in two parts is a leak: the exit code is then 1.
+    If the index has a column split or fold, a recording in two parts is a leak: the exit code is then 1. It is 2 if no
+    leak was found, but sounds could not be read.
     """
 
     index: tyro.conf.Positional[Path]
@@ -45,13 +46,16 @@ def run(argv: list[str]) -> int:
         raise AaspError(f"--threshold {arguments.threshold:g}: a cosine is from -1 to 1; give one, such as 0.5")
     set_threads(arguments.threads)
     from aasp.index import Index
-    from aasp.index.duplicates import duplicates, leaks, parts_of
+    from aasp.index.duplicates import duplicates
+    from aasp.index.leaks import leaks, parts_of
 
     index = Index.open(arguments.index, arguments.root)
     parts = parts_of(index, arguments.across)
     skipped: list = []
     with bar("comparing") as progress:
-        found = list(duplicates(index, arguments.threshold, skipped, progress))
+        found = list(duplicates(index, arguments.threshold, skipped, progress, parts))
+    torn = [] if parts is None else leaks(index, found, parts)
+    found += [one for one in torn if one.same == "chain"]
     rows = []
     for one in found:
         values = {**one._asdict(), "path": index.sound(one.row).path, "other_path": index.sound(one.other).path}
@@ -60,10 +64,16 @@ def run(argv: list[str]) -> int:
         rows.append({name: values[name] for name in _COLUMNS if name in values})
     listed(rows, arguments.format, [name for name in _COLUMNS if parts is not None or "part" not in name])
     show(described(skipped), "compared by their bytes alone")
-    torn = [] if parts is None else leaks(found, parts)
-    leaking = "" if parts is None else f", {len(torn):,} of them in two parts: " + ("a leak" if torn else "no leak")
+    unread = 0 if parts is None or torn else len(skipped)
+    leaking = "" if parts is None else f", {len(torn):,} of them in two parts"
+    verdict = "" if parts is None or unread else (": a leak" if torn else ": no leak")
     print(
-        f"{arguments.index}: {len(found):,} pair(s) of one recording among {len(index):,} rows{leaking}",
+        f"{arguments.index}: {len(found):,} pair(s) of one recording among {len(index):,} rows{leaking}{verdict}",
         file=sys.stderr,
     )
+    if unread:
+        raise AaspError(
+            f"{arguments.index}: {unread:,} file(s) could not be read and were not checked for leaks; give their "
+            "folder with --root, or repair them"
+        )
     return 1 if torn else 0

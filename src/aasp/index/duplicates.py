@@ -8,7 +8,7 @@ alone can't distinguish a recording from another take. Source: ours.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +16,6 @@ import numpy as np
 from aasp.audio.io import AudioError
 from aasp.audio.sounds import duration, read_sound
 from aasp.datasets.index import Skipped
-from aasp.errors import AaspError
 from aasp.evaluate.features import Progress
 from aasp.index.neighbours import neighbours
 from aasp.index.opened import Index
@@ -24,10 +23,7 @@ from aasp.index.same import LONGEST, RATE, SAME, correlation, signature, whitene
 
 NEAREST = 8
 """Candidates per row by the model, and the same number by the signature; none from the row's own file."""
-PARTS = ("split", "fold")
-"""Columns that give a row's part of the dataset."""
-_TRIED = 4  # row pairs of two recordings
-_KEPT = 64  # waveforms in memory: 120 MB
+_KEPT = 1920.0  # seconds of waveforms in memory: 120 MB
 
 
 class Duplicate(NamedTuple):
@@ -35,10 +31,10 @@ class Duplicate(NamedTuple):
 
     Attributes:
         row, other: their numbers.
-        same: "bytes", or "waveform".
+        same: "bytes", "waveform", or "chain": both are copies of another row (`aasp.index.leaks`).
         similarity: cosine of their vectors.
-        correlation: of their waveforms; 1 if the bytes are the same.
-        later: by how many seconds the sound is later in `other`.
+        correlation: of their waveforms; 1 if the bytes are the same; the smallest of a chain.
+        later: by how many seconds the sound is later in `other`, each from the start of its row's sound.
     """
 
     row: int
@@ -50,18 +46,25 @@ class Duplicate(NamedTuple):
 
 
 def duplicates(
-    index: Index, threshold: float, skipped: list[Skipped], progress: Progress | None = None
+    index: Index,
+    threshold: float,
+    skipped: list[Skipped],
+    progress: Progress | None = None,
+    parts: Sequence | None = None,
 ) -> Iterator[Duplicate]:
-    """Pairs of rows of the same recording; of several copies each is paired with the first, or with its nearest copy.
+    """Pairs of rows of the same recording, at most one for two files.
+
+    Of several files with the same bytes, each is paired with the first, or with the first that has a part.
 
     Args:
         index: the index to search. Every row is compared with every other: 10^5 rows of 192 take one core a minute.
         threshold: cosine by the model from which two rows are compared by their waveforms.
         skipped: files that can't be read for it are added.
         progress: called with (pairs of files compared by their waveforms, pairs in total).
+        parts: each row's part of the dataset, None for none (`aasp.index.leaks.parts_of`).
     """
     paths = index.rows["path"].to_pylist()
-    first, copies = _copies(index, paths)
+    first, copies = _copies(index, paths, parts)
     for row, other in copies:
         similarity = float(np.dot(index.vectors[row].astype(np.float32), index.vectors[other].astype(np.float32)))
         yield Duplicate(row, other, "bytes", similarity, 1.0, 0.0)
@@ -72,33 +75,39 @@ def duplicates(
     _propose(found, own, first, file_of, threshold)
     rows, signatures = _signatures(index, first, skipped)
     _propose(found, signatures, rows, file_of, -1.0)
-    wave = functools.lru_cache(_KEPT)(lambda row: whitened(_middle(index, row)))
+    seconds = min(LONGEST, index.settings.window or LONGEST)
+    middle = functools.lru_cache(int(_KEPT / seconds))(lambda row: _whitened_middle(index, row))
     readable = set(rows.tolist())
     cosine = lambda pair: float(np.dot(*index.vectors[list(pair)].astype(np.float32)))
     for done, pairs in enumerate(found[key] for key in sorted(found)):
         if progress is not None:
             progress(done, len(found))
-        likely = sorted((pair for pair in pairs if readable.issuperset(pair)), key=cosine, reverse=True)
-        for row, other in likely[:_TRIED]:
-            alike, later = correlation(wave(row), wave(other))
+        for row, other in _likeliest_first((pair for pair in pairs if readable.issuperset(pair)), cosine):
+            (one, mine), (two, theirs) = middle(row), middle(other)
+            alike, later = correlation(one, two)
             if alike >= SAME:
-                yield Duplicate(row, other, "waveform", cosine((row, other)), alike, later)
+                yield Duplicate(row, other, "waveform", cosine((row, other)), alike, later + theirs - mine)
                 break
 
 
-def _copies(index: Index, paths: Sequence[str]) -> tuple[np.ndarray, list[tuple[int, int]]]:
-    """Rows of files whose bytes differ from all earlier files; pairs of equal files, each by its first row."""
-    of_hash: dict[str, str] = {}
+def _copies(index: Index, paths: Sequence[str], parts: Sequence | None) -> tuple[np.ndarray, list[tuple[int, int]]]:
+    """Rows of one file of each content; and pairs of files with equal bytes, by their first rows.
+
+    The file is the first one that has a part, or else the first.
+    """
+    hashes = index.rows["hash"].to_pylist()
     row_of: dict[str, int] = {}
-    own: list[int] = []
-    copies: list[tuple[int, int]] = []
-    for row, (path, text) in enumerate(zip(paths, index.rows["hash"].to_pylist(), strict=True)):
-        first = path if text is None else of_hash.setdefault(text, path)
-        if first == path:
-            own.append(row)
-        elif path not in row_of:
-            copies.append((row_of[first], row))
+    for row, path in enumerate(paths):
         row_of.setdefault(path, row)
+    kept: dict[str, int] = {}  # first row of the file, by the hash
+    for row in row_of.values():
+        if hashes[row] is not None:
+            first = kept.setdefault(hashes[row], row)
+            if parts is not None and parts[first] is None and parts[row] is not None:
+                kept[hashes[row]] = row
+    first_of = [kept.get(text, row_of[path]) for path, text in zip(paths, hashes, strict=True)]
+    own = [row for row, path in enumerate(paths) if first_of[row] == row_of[path]]
+    copies = [(min(row, first_of[row]), max(row, first_of[row])) for row in row_of.values() if first_of[row] != row]
     return np.array(own, np.int64), copies
 
 
@@ -126,13 +135,22 @@ def _propose(
         found.setdefault(key, set()).add((one, two))
 
 
+def _likeliest_first(
+    pairs: Iterable[tuple[int, int]], cosine: Callable[[tuple[int, int]], float]
+) -> list[tuple[int, int]]:
+    """Pairs of rows by falling cosine, but those of one row together, so that its sound is read once."""
+    ordered = sorted(pairs, key=cosine, reverse=True)
+    place = {row: number for number, row in enumerate(dict.fromkeys(row for row, _ in ordered))}
+    return sorted(ordered, key=lambda pair: place[pair[0]])
+
+
 def _signatures(index: Index, rows: np.ndarray, skipped: list[Skipped]) -> tuple[np.ndarray, np.ndarray]:
     """The readable rows, and their signatures minus the mean of all, of unit length."""
     made: dict[int, np.ndarray] = {}
     unread: set[str] = set()
     for row in rows.tolist():
         try:
-            made[row] = signature(_middle(index, row))
+            made[row] = signature(_middle(index, row)[0])
         except AudioError as error:
             if error.path not in unread:
                 skipped.append(Skipped(error.path, error.reason))
@@ -144,28 +162,14 @@ def _signatures(index: Index, rows: np.ndarray, skipped: list[Skipped]) -> tuple
     return np.array(list(made), np.int64), (x / (np.linalg.norm(x, axis=1, keepdims=True) + 1e-9)).astype(np.float32)
 
 
-def _middle(index: Index, row: int) -> np.ndarray:
-    """The middle of a row's sound, as long as is compared."""
+def _middle(index: Index, row: int) -> tuple[np.ndarray, float]:
+    """The middle of a row's sound, as long as is compared, and the second at which it starts."""
     sound = index.recording(row)
     seconds = duration(sound)
-    start = max(0.0, (seconds - LONGEST) / 2)
-    return read_sound(sound, rate=RATE, start=start, seconds=min(seconds, LONGEST))
+    start = round(max(0.0, (seconds - LONGEST) / 2) * RATE) / RATE
+    return read_sound(sound, rate=RATE, start=start, seconds=min(seconds, LONGEST)), start
 
 
-def parts_of(index: Index, column: str | None) -> list | None:
-    """Each row's part of the dataset: from a column, or from `split` or `fold` if there is one.
-
-    Raises:
-        AaspError: there is no such column.
-    """
-    names = index.rows.column_names
-    if column is not None and column not in names:
-        raise AaspError(f"{index.folder}: no column {column!r}; it has {', '.join(names)}")
-    named = column or next((name for name in PARTS if name in names), None)
-    return None if named is None else index.rows[named].to_pylist()
-
-
-def leaks(found: Sequence[Duplicate], parts: Sequence) -> list[Duplicate]:
-    """Pairs whose rows are in different parts; a row without a part is in none."""
-    known = lambda one: parts[one.row] is not None and parts[one.other] is not None
-    return [one for one in found if known(one) and parts[one.row] != parts[one.other]]
+def _whitened_middle(index: Index, row: int) -> tuple[np.ndarray, float]:
+    wave, start = _middle(index, row)
+    return whitened(wave), start
