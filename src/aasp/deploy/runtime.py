@@ -60,7 +60,7 @@ class OnnxEncoder(Embedder):
         layers: bool = False,
         pooling: Pooling | Sequence[Key] | None = None,
     ) -> Embeddings:
-        """As `AudioEncoder`, to 1e-5; only the last layer is available.
+        """As `AudioEncoder`, to rounding (docs/deploy.md); only the last layer is available.
 
         Raises:
             AaspError: as `AudioEncoder` does; or other layers are requested, or a clip is longer than `LONGEST`.

@@ -31,7 +31,7 @@ def m2d_base() -> Recipe:
 
 
 def m2d_tiny() -> Recipe:
-    """M2D at the size of `aasp_tiny`, with its keep ratio and two views per clip."""
+    """M2D at the size of `aasp_tiny`, with M2D's keep ratio and two views per clip."""
     method = M2DConfig(
         masking=MaskingConfig(views=2, keep_ratio=0.3, scheme="random"),
         teacher=AverageConfig(momentum=0.998, final_momentum=0.9998, ramp=1.0),
