@@ -122,7 +122,9 @@ WRONG = {
     "short.wav: too short: 10 ms, under one analysis window of 25 ms": ["short.wav"],
     "window at 9 s is outside": ["dog.wav", "--start", "9"],
     "a picture is of one channel": ["dog.wav", "--channels", "each"],
-    "no such part": ["dog.wav", "--seconds", "0"],
+    "--seconds 0: the sound has no such part": ["dog.wav", "--seconds", "0"],
+    "--start nan --seconds 30: the sound has no such part": ["dog.wav", "--start", "nan"],
+    "--seconds inf: the sound has no such part": ["dog.wav", "--seconds", "inf"],
 }
 
 

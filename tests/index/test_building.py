@@ -270,6 +270,8 @@ def test_mistakes_are_one_line(model: Path, sounds: Path, tmp_path: Path, run: R
     assert "holds other files" in run("index", model, sounds, "--out", sounds, code=2)
     (tmp_path / "empty/bad.wav").write_bytes(b"no")
     assert "no usable audio" in run("index", model, tmp_path / "empty", "--out", out, code=2)
+    (sounds / "none.csv").write_text("path\n")
+    assert f"{sounds / 'none.csv'}: " in run("index", model, sounds / "none.csv", "--out", out, code=2)
     assert not out.exists()
 
 

@@ -114,7 +114,7 @@ def _named(arguments: Show) -> tuple[str | None, str]:
         raise AaspError(f"{given} needs a model; give it first: aasp show MODEL {file} --attention")
     if given and not arguments.attention:
         raise AaspError(f"{given} without --attention; add --attention")
-    if arguments.start < 0 or not arguments.seconds > 0:
+    if not (0 <= arguments.start < float("inf") and 0 < arguments.seconds < float("inf")):
         raise AaspError(
             f"--start {arguments.start:g} --seconds {arguments.seconds:g}: the sound has no such part; change them"
         )

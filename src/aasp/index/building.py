@@ -99,6 +99,8 @@ def update(
                 (folder / name).unlink()
             with suppress(OSError):
                 folder.rmdir()
+            if not found.num_rows:
+                raise AaspError(f"{', '.join(sources)}: no audio, so there is nothing to index; name other sounds")
             raise nothing_usable(skipped)
     done.rows, done.width = state.rows, state.width
     return done

@@ -33,7 +33,7 @@ def nearest(
     count: int,
     rows: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of the largest cosine with each query, largest first; of equal ones the earlier row first.
+    """The rows of the largest cosine with each query, largest first; of equal ones among them the earlier row first.
 
     Args:
         vectors_ND: unit vectors, float16 (N, D), in memory or mapped.
