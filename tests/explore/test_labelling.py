@@ -77,6 +77,24 @@ def test_held_out_rows_stay_so_when_the_index_grows_and_under_another_name(index
     np.testing.assert_array_equal(held_out(grown)[0], np.roll(kept, -100))
 
 
+def test_labels_of_moments_stay_on_their_side_when_there_are_enough_recordings(index: Index, tmp_path: Path) -> None:
+    def cut(files: int) -> Index:
+        hashes = [str(min(row, 24 * 12 + files - 25) // 12) for row in range(300)]
+        rows = index.rows
+        for name, values in (("hash", hashes), ("start", [float(row) for row in range(300)])):
+            at = rows.column_names.index(name)
+            rows = rows.set_column(at, name, pa.array(values, rows.schema.field(name).type))
+        assert len(set(hashes)) == files
+        return replace(index, rows=rows)
+
+    few, more = cut(24), cut(25)
+    labels = begun(few, tmp_path / "labels.csv", 30).labels
+    labels = [label for label in labels if label.row < 288]  # the others are of another recording in `more`
+    grown = Labelling(more, tmp_path / "labels.csv", labels)
+    assert all(grown.held_out[label.row] == label.held_out for label in labels)
+    assert not all(held_out(more)[0][label.row] == label.held_out for label in labels)
+
+
 def test_labels_are_resumed_and_undone(index: Index, tmp_path: Path) -> None:
     file = tmp_path / "labels.csv"
     first = begun(index, file, 12)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -72,7 +73,7 @@ class Labelling:
         if len(self.classes) > MOST_CLASSES:
             raise AaspError(f"{len(self.classes)} classes, and there are keys for {MOST_CLASSES}; give fewer")
         self.features = components(self.index.vectors)
-        self.held_out, self._order = held_out(self.index)
+        self.held_out, self._order = held_out(self.index, self.labels)
         self._skipped: set[int] = set()
         self._learn()
         self.current = self._next()
@@ -225,19 +226,24 @@ def least_certain(model: LogisticRegression, features: np.ndarray) -> tuple[int,
     return at, tuple(model.classes_[two[at, ::-1]].tolist())
 
 
-def held_out(index: Index) -> tuple[np.ndarray, np.ndarray]:
+def held_out(index: Index, labels: Sequence[Label] = ()) -> tuple[np.ndarray, np.ndarray]:
     """The held-out rows as a mask, bool (N,), and all rows in random order, int64 (N,).
 
     Both depend only on the content of the recordings, so that they persist when the index grows, and a recording under
-    two names is on one side. With few recordings, windows are held out instead of whole recordings.
+    two names is on one side. With few recordings, windows are held out instead of whole recordings; labels that were
+    given so keep this when there are more.
     """
     starts = index.rows["start"].to_pylist()
     hashes, paths = index.rows["hash"].to_pylist(), index.rows["path"].to_pylist()
     files = [one or path or "" for one, path in zip(hashes, paths, strict=True)]
     moments = [f"{one} {start}" for one, start in zip(files, starts, strict=True)]
-    drawn = files if len(set(files)) >= FEWEST_FILES else moments
     mixed = lambda text, salt: zlib.crc32(f"{salt} {text}".encode())
-    kept = np.array([mixed(text, "held out") % EVERY == 0 for text in drawn], bool)
+    whole, windows = (
+        np.array([mixed(one, "held out") % EVERY == 0 for one in drawn], bool) for drawn in (files, moments)
+    )
+    ways = (whole, windows) if len(set(files)) >= FEWEST_FILES else (windows, whole)
+    as_labelled = lambda way: all(way[label.row] == label.held_out for label in labels)
+    kept = next(filter(as_labelled, ways), ways[0])
     order = np.argsort([mixed(f"{text} {row}", "order") for row, text in enumerate(moments)], kind="stable")
     return kept if not kept.all() else np.zeros_like(kept), order
 
