@@ -261,6 +261,27 @@ def test_a_sound_that_is_not_there_or_could_be_two_is_named(sounds: Path) -> Non
         opened(sounds, "none.csv")
 
 
+def test_names_of_two_files_do_not_meet_in_one_sound(sounds: Path) -> None:
+    line = "{},0,1,{}\n"
+    for names, both in (
+        (("train/a.wav", "b", "c.wav", "train2/c.wav"), None),  # one of them is the end of the other
+        (("site1/c.wav", "site2/c.wav"), "site1/c.wav and site2/c.wav"),
+        (("test/c.wav", "site2/c.wav"), "test/c.wav and site2/c.wav"),
+        (("audio/test/c.wav", "site2/c"), "audio/test/c.wav and site2/c"),
+        (("/old/site1/c.wav", "c", "/old/site2/c.wav"), "/old/site1/c.wav and /old/site2/c.wav"),
+        (("D:\\old\\c.wav", "E:\\old\\c.wav"), "D:.old.c.wav and E:.old.c.wav"),
+        (("/old/train/a.wav", "/old/train/b.flac", "/old/test/c.wav", "/old/test/deep/a.wav"), None),  # a moved set
+        (("test/c.wav", "c", f"{sounds}/audio/test/c.wav", "audio/../audio/test/c.wav", "./audio/test/c"), None),
+    ):
+        (sounds / "w.csv").write_text("file,start,end,label\n" + "".join(line.format(name, "dog") for name in names))
+        if both is None:
+            assert opened(sounds, "w.csv").events is not None
+            continue
+        with pytest.raises(AaspError, match=f"w.csv: {both} are two files, but both match .*test/c.wav; take") as error:
+            opened(sounds, "w.csv")
+        assert "\n" not in str(error.value)
+
+
 def test_parts_come_from_the_index_or_a_random_division(sounds: Path, tmp_path: Path) -> None:
     (sounds / "i.csv").write_text("path,fold\naudio/train/a.wav,1\naudio/train/b.flac,2\naudio/test/c.wav,1\n")
     found = open_labelled(events=sounds / "e.csv", index=sounds / "i.csv", split="fold")

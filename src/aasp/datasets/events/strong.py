@@ -50,8 +50,8 @@ def open_strong(
         The set; a clip's labels are those of its events, classes are sorted, and `events` has the events of each clip.
 
     Raises:
-        AaspError: a table, folder or index is invalid; an event's sound is not in the set, or ambiguous; an event does
-            not end after its start; or there is no event.
+        AaspError: a table, folder or index is invalid; an event's sound is not in the set, or ambiguous; the names of
+            two files match one sound; an event does not end after its start; or there is no event.
     """
     table = read_events(events, label)
     if not table.events:
@@ -74,7 +74,7 @@ def with_events(found: LabelledSet, table: EventTable) -> LabelledSet:
     """The set labelled by a table's events.
 
     Raises:
-        AaspError: an event's sound is not in the set, or ambiguous.
+        AaspError: an event's sound is not in the set, or ambiguous; or the names of two files match one sound.
     """
     rows = _rows(found, table)
     each: list[list[Event]] = [[] for _ in range(len(found))]
@@ -110,6 +110,7 @@ def _rows(found: LabelledSet, table: EventTable) -> dict[str, list[int]]:
         ends[os.path.splitext(os.path.basename(path))[0]].add(path)
     folder = table.source if os.path.isdir(table.source) else os.path.dirname(os.path.abspath(table.source))
     meant: dict[str, list[int]] = {}
+    called: dict[str, list[str]] = defaultdict(list)  # names in the table of each path
     for name in dict.fromkeys([*table.files, *(one.file for one in table.events)]):
         text = name.replace("\\", "/")
         whole = os.path.abspath(os.path.join(folder, text))
@@ -120,8 +121,32 @@ def _rows(found: LabelledSet, table: EventTable) -> dict[str, list[int]]:
         if len(among) > 1:
             first, second = sorted(among)[:2]
             raise AaspError(f"{table.source}: {name} can be {first} or {second}; write its path in the table")
-        meant[name] = clips.get(next(iter(among)), [])
+        (path,) = among
+        other = next((one for one in called[path] if not _one_file(one, name, path)), None)
+        called[path].append(name)
+        if other is not None:
+            text = f"{other} and {name} are two files, but both match {path}"
+            raise AaspError(f"{table.source}: {text}; take out the events of the one that is not in the set")
+        meant[name] = clips.get(path, [])
     return meant
+
+
+def _one_file(one: str, other: str, path: str) -> bool:
+    """Whether two names that match a path can be names of one file: one is the end of the other, or both of the path.
+
+    Only the folders are compared: the file names match already, with or without an extension.
+    """
+    first, second, whole = _folders(one), _folders(other), _folders(path)
+    return _ends(first, second) or _ends(second, first) or (_ends(whole, first) and _ends(whole, second))
+
+
+def _folders(name: str) -> list[str]:
+    parts = os.path.normpath(name.replace("\\", "/")).split("/")
+    return [part for part in parts[:-1] if part not in ("", ".", "..")]
+
+
+def _ends(folders: list[str], end: list[str]) -> bool:
+    return len(end) <= len(folders) and folders[len(folders) - len(end) :] == end
 
 
 def _ending(ends: dict[str, set[str]], name: str) -> set[str]:
