@@ -50,6 +50,13 @@ def test_a_row_may_choose_its_channel(column: str, stereo: Path) -> None:
     assert chosen == ["first", "loudest", 1, 2]
 
 
+@pytest.mark.parametrize("second", ["", " ", "mean", "Mean"])
+def test_a_column_without_a_choice_is_the_mean(second: str, stereo: Path) -> None:
+    path = index(stereo, "path,seconds,channel", "a.wav,0.5,", f"b.wav,0.5,{second}")
+    manifest, _ = Manifest.open(path)
+    assert [manifest.sound(row) for row in range(2)] == manifest.names.to_pylist() == manifest.paths
+
+
 def test_numbers_of_channels_are_no_choice_but_where_others_are(stereo: Path) -> None:
     scan(stereo)[0].write_csv(stereo / "index.csv")
     assert Manifest.open(stereo / "index.csv")[0].sound(0) == str(stereo / "a.wav")

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import soundfile
 
 from aasp.audio.io import AudioError, read
 from aasp.audio.packed import member_address, place
@@ -207,6 +208,33 @@ def test_done_is_done(source: Path, shards: Path) -> None:
     assert written(source, shards).samples == 11
     assert contents(shards) == before
     assert "shards of another set, or made with other settings" in refused(source, shards, flac=True)
+
+
+def test_another_channel_is_another_set(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        both = np.stack([wave_of(number), wave_of(number + 10)], axis=1)
+        soundfile.write(tmp_path / "in" / f"{number}.wav", both, 16_000, subtype="PCM_16")
+
+    def made(channels: str, out: str, stop: bool = False) -> shard_folder.Written:
+        def progress(done: int, total: int) -> None:
+            if stop:
+                raise KeyboardInterrupt
+
+        manifest, _ = Manifest.open(tmp_path / "in", channels=channels)
+        return sharding.shard(manifest, [], tmp_path / out, sharding.Settings(flac=True), workers=1, progress=progress)
+
+    made("first", "done")
+    before = contents(tmp_path / "done")
+    with pytest.raises(AaspError, match="shards of another set, or made with other settings"):
+        made("2", "done")
+    with pytest.raises(KeyboardInterrupt):
+        made("first", "torn", stop=True)
+    for other in ("2", "mean"):
+        with pytest.raises(AaspError, match="unfinished shards with other --channels; run that command again"):
+            made(other, "torn")
+    made("first", "torn")
+    assert made("first", "done").samples == 3 and contents(tmp_path / "torn") == contents(tmp_path / "done") == before
 
 
 def test_what_is_refused(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,7 +140,8 @@ class Manifest:
         """The manifest with the choice of channels in every row, one row per channel for "each"."""
         found = choices(self.table, self.source, default)
         if set(found) <= {"mean"}:
-            return self
+            plain = COLUMN not in self.table.column_names or set(self.table[COLUMN].to_pylist()) <= {None, "mean"}
+            return self if plain else replace(self, table=self.table.drop_columns(COLUMN))  # empty cells
         paths, counts = self.paths, self.table["channels"].to_pylist()
         rows: list[int] = []
         chosen: list[str] = []

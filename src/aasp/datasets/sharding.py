@@ -28,7 +28,7 @@ from aasp.audio.io import AudioError, probe
 from aasp.audio.packed import on_disk, place
 from aasp.audio.priority import let_computing_first
 from aasp.audio.sounds import read_sound
-from aasp.datasets.channel_column import COLUMN
+from aasp.datasets.channel_column import COLUMN, choices
 from aasp.datasets.index import Skipped, shared_folder
 from aasp.datasets.manifest import Manifest, write_skipped
 from aasp.datasets.shard_folder import (
@@ -102,6 +102,7 @@ def shard(
     """
     labels = _labels(manifest, settings)
     job = {"format": 1, **asdict(settings), "columns": labels, "rows": digest(manifest.table.select(["path", *labels]))}
+    job |= _channels(manifest, settings)
     job = json.loads(json.dumps(job))
     done = written(out)
     if done is not None and done["job"] == job:
@@ -260,6 +261,14 @@ def _labels(manifest: Manifest, settings: Settings) -> list[str]:
             remedy = "give those to keep with --columns"
             raise AaspError(f"{manifest.source}: column {name} is of {kind}, which JSON does not have; {remedy}")
     return labels
+
+
+def _channels(manifest: Manifest, settings: Settings) -> dict[str, str]:
+    """A hash of the rows' choices of channels, if any is read that is not the mean."""
+    found = choices(manifest.table, manifest.source) if settings.flac else []
+    if set(found) <= {"mean"}:
+        return {}
+    return {"channels": digest(pa.table({COLUMN: pa.array(map(str, found), pa.string())}))}
 
 
 def _needed(manifest: Manifest, begin: int, settings: Settings) -> float:
