@@ -24,16 +24,24 @@ _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _LOST_SLASH = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(?!/)")  # pathlib's form of a URL
 _VERSIONED = ("ETag", "etag", "md5Hash", "generation", "LastModified", "last_modified", "updated", "mtime", "created")
+_HASHES = ("md5Hash", "ETag", "etag")
 _NO_ACCESS = re.compile(r"Credential|Token|Forbidden|AccessDenied|Unauthorized|AuthenticationFailed")
 
 Got = TypeVar("Got")
 
 
 class Facts(NamedTuple):
-    """Size of an object, and a version that changes with its content."""
+    """An object as its store describes it.
+
+    Attributes:
+        size: bytes.
+        version: changes with its content, and in most stores when it is written again.
+        hash: the store's hash of its content; "" if it gives none.
+    """
 
     size: int
     version: str
+    hash: str = ""
 
 
 def is_url(path: str) -> bool:
@@ -50,7 +58,7 @@ def located(path: str | os.PathLike[str]) -> str:
 
 @lru_cache(maxsize=65_536)
 def facts(url: str) -> Facts:
-    """Size and version of an object, requested once per process.
+    """Size, version and hash of an object, requested once per process.
 
     Raises:
         AudioError: there is no such object.
@@ -61,7 +69,8 @@ def facts(url: str) -> Facts:
     if info.get("type") == "directory" or not isinstance(info.get("size"), int):
         raise AudioError(url, "is not a file", "name one in it")
     note = "\0".join(f"{name} {info[name]}" for name in _VERSIONED if name in info)
-    return Facts(info["size"], hashlib.sha256(f"{info['size']}\0{note}".encode()).hexdigest())
+    version = hashlib.sha256(f"{info['size']}\0{note}".encode()).hexdigest()
+    return Facts(info["size"], version, next((str(info[name]) for name in _HASHES if info.get(name)), ""))
 
 
 def fetched(url: str, begin: int, end: int) -> bytes:
