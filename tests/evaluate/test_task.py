@@ -36,6 +36,11 @@ def test_folds_are_tested_once_and_the_next_one_chooses() -> None:
     assert task.test.tolist() == [*range(12)]
 
 
+def test_folds_of_any_name_are_ordered() -> None:
+    names = ["--5", "9", "10"]
+    assert [r.name for r in task_of(["a", "b"] * 6, np.repeat(names, 4).tolist()).rounds] == ["--5", "10", "9"]
+
+
 def test_without_a_valid_part_whole_groups_are_held_out() -> None:
     split = ["train"] * 200 + ["test"] * 2
     groups = np.array([f"speaker {i // 4}" for i in range(202)])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -16,6 +17,13 @@ from aasp.errors import AaspError
 
 LARGEST = 1e100
 """Upper limit of numeric labels, because their squares are summed."""
+_WHOLE = re.compile(r"-?\d{1,1000}")
+
+
+def ordered(names: Iterable[str]) -> list[str]:
+    """Names sorted as numbers if all are whole numbers, and those of one number as text (`01`, `1`); else as text."""
+    names = list(names)
+    return sorted(names, key=lambda name: (int(name), name)) if all(map(_WHOLE.fullmatch, names)) else sorted(names)
 
 
 @dataclass(frozen=True)

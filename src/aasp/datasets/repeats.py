@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from aasp.audio.packed import file_of, place
+from aasp.audio.remote import is_url
 from aasp.audio.sounds import Excerpt, Mixture, Sound, describe, files
 from aasp.errors import AaspError
 
@@ -54,8 +56,13 @@ class _Numbers:
     def __init__(self) -> None:
         self._folders: dict[str, dict[str, tuple[int, int]]] = {}
 
-    def of(self, path: str) -> tuple[int, int] | str:
-        """Device and inode of a file; its path if it does not exist."""
+    def of(self, path: str) -> Hashable:
+        """Device and inode of a file; its path if it does not exist, or a URL. For a part of a file, also its place."""
+        found = place(path)
+        if found is not None:
+            return self.of(found.archive), found.begin, found.size, found.row
+        if is_url(path):
+            return path
         folder, name = os.path.split(path)
         if folder not in self._folders:
             self._folders[folder] = {}
@@ -86,7 +93,8 @@ def _key(sound: Sound, numbers: _Numbers) -> Hashable:
 def _same(one: Sound, other: Sound) -> bool:
     if one == other or not (isinstance(one, str) and isinstance(other, str)):
         return True
+    one, other = file_of(one), file_of(other)
     try:
-        return os.path.samefile(one, other)
+        return one == other or os.path.samefile(one, other)
     except OSError:
         return False

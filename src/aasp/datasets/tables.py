@@ -38,6 +38,15 @@ _NO_TEXT = {
 _MARKS = {b"\xff\xfe\x00\x00": "utf-32", b"\x00\x00\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 
+def is_list_of_text(kind: pa.DataType) -> bool:
+    """Whether a column's values are lists of strings."""
+    lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    if not any(test(kind) for test in lists):
+        return False
+    value = kind.value_type.value_type if pa.types.is_dictionary(kind.value_type) else kind.value_type
+    return pa.types.is_string(value) or pa.types.is_large_string(value) or pa.types.is_null(value)
+
+
 def read_csv(source: str, key: str) -> pa.Table:
     """A CSV file's columns as text, without blank rows and unnamed columns.
 

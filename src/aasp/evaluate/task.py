@@ -21,7 +21,7 @@ from typing import Literal
 import numpy as np
 
 from aasp.datasets.index import Skipped
-from aasp.datasets.labelled import LabelledSet
+from aasp.datasets.labelled import LabelledSet, ordered
 from aasp.datasets.parts import PARTS, TEST, TRAIN, parts_or_folds
 from aasp.datasets.repeats import keep_apart
 from aasp.errors import AaspError
@@ -111,11 +111,6 @@ class Task:
         return task
 
 
-def _ordered(values: set[str]) -> list[str]:
-    """Sorted as numbers if all are whole numbers, else as text."""
-    return sorted(values, key=int) if all(v.lstrip("-").isdecimal() for v in values) else sorted(values)
-
-
 def _encode(labelled: LabelledSet) -> np.ndarray:
     """Class indices (n,) or multi-hot labels (n, K); or numbers (n,)."""
     if labelled.values is not None:
@@ -162,7 +157,7 @@ def _rounds(split: np.ndarray, group: np.ndarray, choose: Choose, seed: int) -> 
     if values <= set(PARTS):
         train, valid, test = (np.flatnonzero(split == part) for part in PARTS)
         return [_round("test", train, valid, test, group, seed)]
-    folds = _ordered(values)
+    folds = ordered(values)
     if len(folds) < 2:
         raise AaspError(f"split: a single fold {folds[0]!r}; use train/valid/test, or two or more folds")
     rounds = []

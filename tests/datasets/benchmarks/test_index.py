@@ -14,8 +14,11 @@ from trees import esc50, sound, table
 from aasp.datasets.benchmarks.esc50 import CLASSES
 from aasp.datasets.benchmarks.index import open_index
 from aasp.datasets.benchmarks.open import open_labelled
+from aasp.datasets.labelled import ordered
+from aasp.datasets.manifest import Manifest
 from aasp.errors import AaspError
 from aasp.evaluate.task import Task
+from packed import flac, parquet, tar
 
 COLUMNS = ("path", "label", "tags", "fold", "who")
 ROWS = [
@@ -51,6 +54,68 @@ def test_numbers_are_sorted_as_numbers(tmp_path: Path) -> None:
     rows = [("a.wav", 9, 1), ("b.wav", 10, 1), ("c.wav", 100, 2)]
     index = table(tmp_path / "i.csv", ("path", "pitch", "split"), rows)
     assert list(open_index(index, "pitch", "split").classes) == ["9", "10", "100"]
+
+
+def test_numbers_written_in_two_ways_have_one_order() -> None:
+    assert ordered(["01", "1", "-2", "1"]) == ordered(["1", "1", "-2", "01"]) == ["-2", "01", "1", "1"]
+    assert ordered(["9", "--5", "10"]) == ["--5", "10", "9"], "as text"
+    assert ordered(["9" * 5000, "1"]) == ["1", "9" * 5000]
+
+
+LISTS = [["x", "y"], [], ["y"]]
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.string()), pa.large_list(pa.large_string()), pa.string()])
+def test_lists_of_strings_are_labels(index: Path, kind: pa.DataType) -> None:
+    listed = LISTS if not pa.types.is_string(kind) else [";".join(one) for one in LISTS]
+    columns = {"path": [row[0] for row in ROWS], "tags": pa.array(listed, kind), "fold": [1, 2, 2]}
+    pyarrow.parquet.write_table(pa.table(columns), index.with_suffix(".parquet"))
+    found = open_index(index.with_suffix(".parquet"), "tags", "fold")
+    assert found.multilabel and list(found.labels) == [("x", "y"), (), ("y",)] and list(found.classes) == ["x", "y"]
+
+
+@pytest.mark.parametrize("values", [[[1], [2], [1, 2]], [{"name": "dog"}] * 3, [[["x"]], [["y"]], []]])
+def test_other_nested_labels_are_refused(index: Path, values: list) -> None:
+    columns = {"path": [row[0] for row in ROWS], "tags": values, "fold": [1, 2, 2]}
+    pyarrow.parquet.write_table(pa.table(columns), index.with_suffix(".parquet"))
+    with pytest.raises(AaspError, match=r"column tags: its values are of (list|struct).*; write numbers, text or"):
+        open_index(index.with_suffix(".parquet"), "tags", "fold")
+
+
+def test_sounds_in_shards_parquet_files_and_stores(tmp_path: Path) -> None:
+    tar(tmp_path / "s.tar", *((f"{number}.flac", flac(number)) for number in range(2)))
+    parquet(tmp_path / "p.parquet", [2, 3])
+    paths = [*Manifest.open(tmp_path / "s.tar")[0].paths, *Manifest.open(tmp_path / "p.parquet")[0].paths]
+    paths = [path.removeprefix(f"{tmp_path}/") for path in paths]
+    paths += ["s3://bucket/x.wav", "s3://bucket/x.tar#512+99/k.wav"]
+    rows = [(path, "ab"[row % 2], row // 2 + 1) for row, path in enumerate(paths)]
+    found = open_index(table(tmp_path / "i.csv", ("path", "label", "fold"), rows), "label", "fold")
+    assert found.sounds == [path if "://" in path else f"{tmp_path}/{path}" for path in paths] and not found.notes
+    (tmp_path / "s.tar").unlink()
+    with pytest.raises(AaspError, match=r"2 of 6 files do not exist: .*s.tar#"):
+        open_index(tmp_path / "i.csv", "label", "fold")
+    assert len(open_index(tmp_path / "i.csv", "label", "fold", allow_missing=True)) == 4
+
+
+@pytest.mark.parametrize("name", ["s.tar", "p.parquet"])
+@pytest.mark.parametrize("again", ["same", "link", "hard", "folder", "other crc and name"])
+def test_one_sound_of_a_larger_file_in_two_parts_is_refused(tmp_path: Path, name: str, again: str) -> None:
+    tar(tmp_path / "s.tar", *((f"{number}.flac", flac(number)) for number in range(4)))
+    parquet(tmp_path / "p.parquet", list(range(4)))
+    (tmp_path / f"link{name}").symlink_to(name)
+    (tmp_path / f"hard{name}").hardlink_to(tmp_path / name)
+    (tmp_path / "folder").symlink_to(tmp_path)
+    paths = [path.removeprefix(f"{tmp_path}/") for path in Manifest.open(tmp_path / name)[0].paths]
+    other = {"same": paths[0], "folder": f"folder/{paths[0]}"}.get(again, f"{again}{paths[0]}")
+    if "crc" in again:
+        other = paths[0].rpartition("/")[0] + "+00000000" * (name == "s.tar") + "/other.flac"
+    rows = [(paths[0], "a", "train"), (paths[1], "b", "train"), (paths[2], "a", "test"), (paths[3], "b", "test")]
+    found = open_index(table(tmp_path / "i.csv", ("path", "label", "split"), rows), "label", "split")
+    assert len(Task.of(found, choose="held_out").test) == 2
+    rows[2] = (other, "a", "test")
+    found = open_index(table(tmp_path / "i.csv", ("path", "label", "split"), rows), "label", "split")
+    with pytest.raises(AaspError, match="what is trained on can't be tested"):
+        Task.of(found, choose="held_out")
 
 
 def test_parquet(index: Path) -> None:

@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from aasp.audio.packed import file_of
+from aasp.audio.remote import is_url
 from aasp.audio.sounds import Recording, Sound, describe, files
 from aasp.datasets.benchmarks.files import Listing
 from aasp.datasets.channel_column import choices
 from aasp.datasets.index import Skipped, read_index
-from aasp.datasets.labelled import LabelledSet
+from aasp.datasets.labelled import LabelledSet, ordered
 from aasp.datasets.manifest import write_skipped
 from aasp.datasets.parts import is_flag, is_part, parts_or_folds
+from aasp.datasets.tables import is_list_of_text
 from aasp.errors import AaspError
 
 _SHOWN = 3  # missing files listed in the message
@@ -36,9 +39,9 @@ def open_index(
     """Read a labelled index.
 
     Args:
-        source: .csv, .tsv or .parquet with a column `path`; relative paths are relative to the index's own folder. A
-            column `channel` chooses the channels of each file.
-        label: column of labels; several in a row are separated by `;`.
+        source: .csv, .tsv or .parquet with a column `path` of files, addresses (`aasp.audio.packed`) or URLs; relative
+            paths are relative to the index's own folder. A column `channel` chooses the channels of each file.
+        label: column of labels; several in a row are separated by `;`, or in Parquet are a list of strings.
         split: column of train, valid (optional) and test, by any name in `datasets.parts`; or of folds: numbers, one
             word with numbers, or any names if the column's name contains "fold" or the column is also `group`.
         group: column of groups: recording, speaker, instrument.
@@ -52,7 +55,7 @@ def open_index(
 
     Raises:
         AaspError: no such index or column, a row without path, label or part, several labels where one is expected, a
-            split that is neither parts nor folds, or missing files.
+            split that is neither parts nor folds, a column of nested values, or missing files.
     """
     table = read_index(str(source), path_column)
     return labelled_rows(
@@ -108,7 +111,7 @@ def labelled_rows(
             raise AaspError(f"{source}, column {name}: {where}; fill it, or take them out of the index")
     labels = [_labels(mark) if multilabel else (mark,) for mark in marks]
     name = "/".join(Path(os.path.abspath(source)).parts[-2:])
-    classes = _ordered({one for several_ in labels for one in several_})
+    classes = ordered({one for several_ in labels for one in several_})
     parts = _divided(source, split, parts, any_name="fold" in split.casefold() or split == group)
     found = LabelledSet(name, str(source), sounds, labels, parts, classes, groups, multilabel)
     found = _present(found, allow_missing, missing_list)
@@ -120,18 +123,19 @@ def _column(table: pa.Table, source: str | Path, name: str) -> list[str]:
         close = get_close_matches(name, table.column_names, n=1)
         hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(table.column_names)}"
         raise AaspError(f"{source}: no column {name!r}; {hint}")
+    kind = table[name].type
+    values = table[name].to_pylist()
+    if is_list_of_text(kind):
+        values = [None if value is None else ";".join(filter(None, value)) for value in values]
+    elif pa.types.is_nested(kind):
+        raise AaspError(f"{source}, column {name}: its values are of {kind}; write numbers, text or lists of strings")
     # pandas writes a missing value as NaN.
-    return ["" if value is None or value != value else str(value).strip() for value in table[name].to_pylist()]
+    return ["" if value is None or value != value else str(value).strip() for value in values]
 
 
 def _labels(marks: str) -> tuple[str, ...]:
     """The labels of a row, each once, in order."""
     return tuple(dict.fromkeys(mark for part in marks.split(";") if (mark := part.strip())))
-
-
-def _ordered(labels: set[str]) -> list[str]:
-    """Sorted as numbers if all are whole numbers, else as text."""
-    return sorted(labels, key=int) if all(label.lstrip("-").isdecimal() for label in labels) else sorted(labels)
 
 
 def _divided(source: str | Path, split: str, values: Sequence[str], *, any_name: bool) -> list[str]:
@@ -160,7 +164,9 @@ def _repeated(found: LabelledSet) -> list[str]:
 
 def _present(found: LabelledSet, allow_missing: bool, missing_list: str | Path | None) -> LabelledSet:
     listing = Listing()
-    absent = [next((path for path in files(sound) if not listing.has(path)), None) for sound in found.sounds]
+    # Of a sound in a shard or a Parquet file, that file is looked up; stores are not queried.
+    there = lambda path: is_url(file := file_of(path)) or listing.has(file)
+    absent = [next((path for path in files(sound) if not there(path)), None) for sound in found.sounds]
     rows = [row for row, path in enumerate(absent) if path is not None]
     if not rows:
         return found
