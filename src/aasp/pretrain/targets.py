@@ -51,6 +51,15 @@ class TeacherConfig(AverageConfig):
         width, values = model.encoder.width, model.stem.patch[0] * model.stem.patch[1]
         return {"layers": width, "patches": values, "layers+patches": width + values}[self.frame]
 
+    def of_teacher(self, target: Tensor, width: int) -> Tensor:
+        """The channels of a frame target that the teacher computes, and could make constant; all if it computes none.
+
+        Args:
+            target: from `frame_target`, or its prediction, (…, `target_width`).
+            width: of the encoder.
+        """
+        return target[..., :width] if self.frame.startswith("layers") else target
+
 
 def frame_target(frame: str, layers_BND: Tensor, stem: Stem, mel_BTM: Tensor) -> Tensor:
     """The target of every patch, (B, N, `TeacherConfig.target_width`).
