@@ -99,11 +99,10 @@ def card(model: AudioEncoder, run: Path, scores: Mapping[str, Any], sound: Path)
 
 
 def _targets(method: AaSPConfig) -> str:
-    """What hidden patches are predicted as."""
-    frame = {"layers": "the teacher's layers", "patches": "their log-mels"}
-    return " and ".join(
-        (["codes"] if method.codebook.weight else []) + [frame[one] for one in method.teacher.frame.split("+")]
-    )
+    """What is predicted of hidden patches."""
+    frame = {"layers": "the teacher's layers", "patches": "log-mels"}
+    codes = ["codes"] if method.codebook.weight else []
+    return ", ".join(codes + [frame[one] for one in method.teacher.frame.split("+")])
 
 
 def _by(patch: tuple[int, int]) -> str:

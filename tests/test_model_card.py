@@ -86,7 +86,7 @@ def test_the_card_states_what_was_recorded(card: Any) -> None:
     assert "| commit | `1a2b3c` |" in text and "| steps | 40 of 18,000, 24 clips each; 80 hours of crops |" in text
     assert "| time | 1.0 hours by the clock, 1 or 2 threads " in text, "of the checkpoint, not of later steps"
     assert "10.8 hours, 4,296 files" in text
-    assert "as codes and the teacher's layers and their log-mels, from the visible 20 % of 4 masked views" in text
+    assert "the visible 20 % of 4 masked views. Targets: codes, the teacher's layers, log-mels." in text
     assert text.count("| won | 81.2 [70.0, 90.0] | **+5.7 [+1.0, +20.0]** |") == 2
     assert text.count("| lost | 40.0 [30.0, 50.0] | -20.0 [-30.0, -10.0] |") == 3 + 2
     assert "### Fine-tuned with 5 labels a class\n\n| set | aasp-tiny | minus from scratch |" in text

@@ -185,8 +185,16 @@ def test_strides_of_the_authors_audioset_models_follow_from_their_positions(
         ("config.json", '{"num_attention_heads": 3, "time_stride": 0}', "time_stride=0; give a whole number"),
         ("config.json", "{", "config.json: not readable as JSON"),
         ("preprocessor_config.json", '{"mean": "low"}', "mean='low'"),
-        ("preprocessor_config.json", '{"sampling_rate": 8000}', "sampling_rate is 8000 beside it, where the published"),
-        ("config.json", '{"num_attention_heads": 3, "hidden_act": "relu"}', "hidden_act is 'relu' beside it"),
+        (
+            "preprocessor_config.json",
+            '{"sampling_rate": 8000}',
+            "has sampling_rate = 8000, where the published AST",
+        ),
+        (
+            "config.json",
+            '{"num_attention_heads": 3, "hidden_act": "relu"}',
+            "has hidden_act = relu, where the published AST",
+        ),
         (
             "config.json",
             '{"num_attention_heads": 3, "problem_type": "regression", "id2label": {"0": "a", "1": "b", "2": "c"}}',

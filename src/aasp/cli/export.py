@@ -59,7 +59,7 @@ def run(argv: list[str]) -> int:
     out = _output(arguments, argv)
 
     from aasp.deploy import executorch, onnx, openvino, web
-    from aasp.deploy.graph import Graph
+    from aasp.deploy.graph import Graph, checked
     from aasp.deploy.int8 import int8
 
     for package in PACKAGES.get(arguments.to, ()):
@@ -70,22 +70,22 @@ def run(argv: list[str]) -> int:
     model = _loaded(arguments.model)
     extent: Extent = "window" if arguments.window else "whole"
     if arguments.to == "web":
-        text = _checked(out, web.write_web(model, out, *_neighbours(model, arguments.neighbours)), onnx.TOLERANCE)
+        text = web.write_web(model, out, *_neighbours(model, arguments.neighbours))
         print(f"{out}: for the page in web/, {text}; see docs/deploy.md")
         return 0
     if arguments.to == "executorch":
         program = executorch.program(model)
-        text = _checked(out, executorch.difference(model, program), onnx.TOLERANCE)
+        text = checked(out, executorch.difference(model, program), onnx.TOLERANCE)
         executorch.write(program, out)
         print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {text}")
         return 0
     proto = onnx.onnx_model(model, extent, arguments.opset or onnx.OPSET)
     if arguments.to == "openvino":
         made = openvino.converted(proto)
-        text = _checked(out, openvino.difference(model, extent, made), openvino.TOLERANCE)
+        text = checked(out, openvino.difference(model, extent, made), openvino.TOLERANCE)
         openvino.write(made, out)
     else:
-        text = _checked(out, onnx.difference(model, extent, onnx.session(proto)), onnx.TOLERANCE)
+        text = checked(out, onnx.difference(model, extent, onnx.session(proto)), onnx.TOLERANCE)
         if sounds:
             proto = int8(proto, Graph(model, extent).encoder.config, sounds)
             text = f"8-bit integers scaled by {len(sounds)} sounds"
@@ -125,18 +125,6 @@ def _output(arguments: Export, argv: list[str]) -> Path:
     else:
         check_output(out, overwrite=arguments.overwrite)
     return out
-
-
-def _checked(out: Path, difference: float, tolerance: float) -> str:
-    """The difference between runtime and model, as text.
-
-    Raises:
-        AaspError: it is too large.
-    """
-    if difference <= tolerance:
-        return f"within {difference:.1g} of PyTorch on noise, a tone and silence"
-    text = f"not written: its numbers differ from the model's by {difference:.2g}, more than {tolerance:g}"
-    raise AaspError(f"{out}: {text}; try another --opset, or report it")
 
 
 def _loaded(model: str) -> Model:

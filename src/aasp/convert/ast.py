@@ -45,12 +45,9 @@ def ast(given: Published, heads: int | None) -> Made:
         heads: number of attention heads, if not one per 64 channels.
 
     Raises:
-        AaspError: it has another layout.
+        AaspError: it has another layout, or a file beside it describes another model.
     """
-    for name, value in AS_PUBLISHED.items():
-        if given.settings.get(name, value) != value:
-            text = f"{name} is {given.settings[name]!r} beside it, where the published AST have {value!r}"
-            raise AaspError(f"{given.file}: {text}; name a published file")
+    given.expect(AS_PUBLISHED, "a .json file beside it", "AST models")
     if "module.v.cls_token" in given:
         names, second = Names().under("module.v."), "module.v.dist_token"
         norm, linear = "module.mlp_head.0", "module.mlp_head.1"

@@ -59,10 +59,7 @@ def beats(given: Published, heads: int | None) -> Made:
     Raises:
         AaspError: it has another layout, or its `cfg` describes another architecture.
     """
-    for name, value in AS_PUBLISHED.items():
-        if given.settings.get(name, value) != value:
-            text = f"cfg has {name} = {given.settings[name]}, where the published BEATs have {value}"
-            raise AaspError(f"{given.file}: {text}; name a published file")
+    given.expect(AS_PUBLISHED, "cfg", "BEATs")
     width, channels = given.shape("post_extract_proj.weight", 2)
     size = sizes(given, NAMES, heads or given.settings.get("encoder_attention_heads"), width)
     kernel_CPR, bias = _patches(given, channels)

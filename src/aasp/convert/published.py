@@ -86,6 +86,22 @@ class Published:
             raise AaspError(f"{self.file}: {name} holds no finite numbers; copy the file again")
         return tensor.float()
 
+    def expect(self, values: Mapping[str, Any], where: str, models: str) -> None:
+        """Check that no setting differs from that of the published models; settings may be missing.
+
+        Args:
+            values: the published settings.
+            where: where they are stated, for messages.
+            models: the models' name.
+
+        Raises:
+            AaspError: one differs, so that it would be another model.
+        """
+        for name, value in values.items():
+            if self.settings.get(name, value) != value:
+                text = f"{where} has {name} = {self.settings[name]}, where the published {models} have {value}"
+                raise AaspError(f"{self.file}: {text}; name a published file")
+
     def end(self, *spare: str) -> None:
         """Check that every tensor was taken, except those with a prefix in `spare`, which only training needs.
 
@@ -143,10 +159,10 @@ def read_published(path: str | Path) -> Published:
     if not tensors:
         held = ", ".join(map(str, list(values)[:4])) or "nothing"
         raise AaspError(f"{file}: no tensors by name (it holds {held}); name a checkpoint of a model")
-    spoken = _settings(file.with_name("preprocessor_config.json"))
-    heard = {name: spoken[name] for name in ("mean", "std", "do_normalize", "sampling_rate") if name in spoken}
+    extractor = _settings(file.with_name("preprocessor_config.json"))
+    front = {name: extractor[name] for name in ("mean", "std", "do_normalize", "sampling_rate") if name in extractor}
     labels = {"id2label": {str(k): v for k, v in names.items()}} if isinstance(names, Mapping) else {}
-    settings = labels | _settings(file.with_name("config.json")) | heard
+    settings = labels | _settings(file.with_name("config.json")) | front
     return Published(file, tensors, settings | dict(own) if isinstance(own, Mapping) else settings)
 
 

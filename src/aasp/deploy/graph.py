@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from aasp.errors import AaspError
 from aasp.model.audio_classifier import AudioClassifier
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 
@@ -111,3 +113,15 @@ class Graph(nn.Module):
 def window_samples(config: AudioEncoderConfig) -> int:
     """Samples of a clip that fills the model's window."""
     return config.frontend.samples(config.window_patches * config.stem.patch[0])
+
+
+def checked(out: Path, difference: float, tolerance: float) -> str:
+    """The difference between runtime and model, as text.
+
+    Raises:
+        AaspError: it is too large.
+    """
+    if difference <= tolerance:
+        return f"within {difference:.1g} of PyTorch on noise, a tone and silence"
+    text = f"not written: its numbers differ from the model's by {difference:.2g}, more than {tolerance:g}"
+    raise AaspError(f"{out}: {text}; try another --opset, or report it")

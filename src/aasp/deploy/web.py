@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from aasp.casting import finest
 from aasp.deploy import onnx
-from aasp.deploy.graph import Graph, Model, window_samples
+from aasp.deploy.graph import Graph, Model, checked, window_samples
 from aasp.errors import AaspError
 from aasp.files import hidden, sync
 from aasp.model.audio_classifier import AudioClassifier
@@ -58,7 +58,7 @@ class Picture(nn.Module):
         return mel_BTM, (cosine.square() + sine.square()).mean(2).sqrt()
 
 
-def write_web(model: Model, folder: str | Path, labels: Sequence[str] = (), vectors: np.ndarray | None = None) -> float:
+def write_web(model: Model, folder: str | Path, labels: Sequence[str] = (), vectors: np.ndarray | None = None) -> str:
     """Write the demo's folder, completely or not at all; an existing one is replaced.
 
     Args:
@@ -68,7 +68,7 @@ def write_web(model: Model, folder: str | Path, labels: Sequence[str] = (), vect
         vectors: the encoder's vector of each neighbour, shape (n, D').
 
     Returns:
-        The largest difference between the model and its graph, as `aasp.deploy.onnx.difference`.
+        The largest difference between the model and its graph, as text.
 
     Raises:
         AaspError: an encoder without neighbours, a folder with other files, a difference beyond the tolerance, or as
@@ -101,9 +101,7 @@ def write_web(model: Model, folder: str | Path, labels: Sequence[str] = (), vect
     window = Graph(model, "window")
     drawn = onnx.to_onnx(picture, window.example(), window.shapes(), ["wave"], ["spectrogram", "modulations"])
     whole = onnx.onnx_model(model, "whole")
-    if (off := onnx.difference(model, "whole", onnx.session(whole))) > onnx.TOLERANCE:
-        text = f"not written: its numbers differ from the model's by {off:.2g}, more than {onnx.TOLERANCE:g}"
-        raise AaspError(f"{folder}: {text}; report it")
+    text = checked(folder, onnx.difference(model, "whole", onnx.session(whole)), onnx.TOLERANCE)
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside, aside = hidden(folder, "tmp"), hidden(folder, "old")
     try:
@@ -121,7 +119,7 @@ def write_web(model: Model, folder: str | Path, labels: Sequence[str] = (), vect
         shutil.rmtree(beside, ignore_errors=True)
         if aside.exists():
             shutil.rmtree(aside) if folder.exists() else aside.rename(folder)
-    return off
+    return text
 
 
 def check_folder(folder: Path) -> None:

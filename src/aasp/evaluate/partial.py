@@ -14,6 +14,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,10 @@ class Partial:
         self.skipped: list[Skipped] = []
         self.shards: list[Path] = []
 
+    @cached_property
+    def _listed(self) -> str:
+        return _listing(self._sounds)
+
     @property
     def job(self) -> dict[str, Any]:
         """The job of the shards in the folder; {} if there are none."""
@@ -65,7 +70,7 @@ class Partial:
         """
         was = self.job
         precision, auto = was.pop(PRECISION, None), was.pop(_AUTO, False)
-        return precision if auto and was == {**job, SOUNDS: _listing(self._sounds)} else None
+        return precision if auto and was == {**job, SOUNDS: self._listed} else None
 
     @contextmanager
     def opened(self, job: Mapping[str, Any], *, overwrite: bool, auto: bool = False) -> Iterator[None]:
@@ -79,7 +84,7 @@ class Partial:
         Raises:
             AaspError: the folder belongs to another job, or another process uses it.
         """
-        job = {**job, SOUNDS: _listing(self._sounds)}
+        job = {**job, SOUNDS: self._listed}
         if self._strange() or (self.folder.exists() and not self.folder.is_dir()):
             raise AaspError(f"{self.folder}: in the way of unfinished embeddings; move it, or choose another --out")
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -149,7 +149,7 @@ def _model(model: AaspPreTrainedModel) -> str:
     rows = {
         "parameters": f"{sum(one.numel() for one in model.parameters()):,}",
         "tokens": f"{c.encoder.width} wide, {c.encoder.depth} blocks of {c.encoder.heads} heads",
-        "from patch to patch": f"{c.stem.patch[0]} frames × {c.stem.patch[1]} bins",
+        "patch stride": f"{c.stem.patch[0]} frames × {c.stem.patch[1]} bins",
         "frames": f"{c.frontend.bins} bins, {c.frontend.frame_rate:g} a second",
         "window": f"{c.window_seconds:g} s; longer clips in windows that overlap by half",
     }

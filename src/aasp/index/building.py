@@ -88,7 +88,8 @@ def update(
         names = [name if is_url(name) else os.path.abspath(name) for name in map(located, sources)]
         todo = changes(rows, found, state.root, names)
         done.changed, done.gone = todo.changed, todo.gone
-        skipped += [one for one in _still_missing(before, todo.rows, state.root) if one not in set(skipped)]
+        known = set(skipped)
+        skipped += [one for one in _still_missing(before, todo.rows, state.root) if one not in known]
         if len(todo.kept) < state.rows or not todo.rows.equals(rows):
             state = keep(folder, state, todo.kept, todo.rows)
         state = work.embed(state, found.take(pa.array(todo.new, pa.int64())), progress)

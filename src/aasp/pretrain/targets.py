@@ -51,7 +51,7 @@ class TeacherConfig(AverageConfig):
         width, values = model.encoder.width, model.stem.patch[0] * model.stem.patch[1]
         return {"layers": width, "patches": values, "layers+patches": width + values}[self.frame]
 
-    def of_teacher(self, target: Tensor, width: int) -> Tensor:
+    def teacher_channels(self, target: Tensor, width: int) -> Tensor:
         """The channels of a frame target that the teacher computes, and could make constant; all if it computes none.
 
         Args:

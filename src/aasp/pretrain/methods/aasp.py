@@ -126,7 +126,7 @@ class AaSP(Method):
         health = {} if deviation is None or not diagnose else {"summary_deviation": deviation}
         if diagnose:
             health |= {} if self.codebook is None else {"codes_used": self.codebook.perplexity()}
-            own = lambda x: config.teacher.of_teacher(x, cls_BVD.shape[-1])
+            own = lambda x: config.teacher.teacher_channels(x, cls_BVD.shape[-1])
             health |= student.stem.diagnostics(clips.mel) | embedding_health(own(predicted), own(target_BND), cls_BVD)
         weighted = [weights[name] * value for name, value in losses.items()]
         return {"loss": torch.stack(weighted).sum(), "losses": losses, "diagnostics": health}

@@ -50,14 +50,14 @@ class CrossPredictor(SizedPredictor):
         hidden_valid_Bm: Tensor | None = None,
     ) -> Tensor:
         places = sincos_positions(grid, self.config.width, context_BnD.device)
-        context = self.placed(self.context(context_BnD), places, visible_Bn)
+        context = self.with_positions(self.context(context_BnD), places, visible_Bn)
         queries = places[hidden_Bm] + self.mask_token.to(places.dtype)
         with_class = None if valid_Bn is None else functional.pad(valid_Bn, (1, 0), value=True)
         for block in self.blocks:
             queries = block(queries, context, with_class)
         return self.head(self.norm(queries))
 
-    def placed(self, context_BnW: Tensor, places_NW: Tensor, visible_Bn: Tensor) -> Tensor:
+    def with_positions(self, context_BnW: Tensor, places_NW: Tensor, visible_Bn: Tensor) -> Tensor:
         """Class token and visible tokens, (B, 1 + n, W), the latter with positions if the configuration says so."""
         if not self.config.context_positions:
             return context_BnW

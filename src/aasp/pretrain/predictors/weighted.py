@@ -53,5 +53,5 @@ class WeightedCrossPredictor(CrossPredictor):
         with_class = None if valid_Bn is None else functional.pad(valid_Bn, (1, 0), value=True)
         mixtures = self.layer_weights.to(context_BnD.dtype) @ context_BnD  # (B, 1 + n, depth, D)
         for block, norm, mixture in zip(self.blocks, self.norms, mixtures.unbind(2), strict=True):
-            queries = block(queries, self.placed(self.context(norm(mixture)), places, visible_Bn), with_class)
+            queries = block(queries, self.with_positions(self.context(norm(mixture)), places, visible_Bn), with_class)
         return self.head(self.norm(queries))
