@@ -68,7 +68,9 @@ def test_the_channel_is_that_of_training_by_default(shown: Shown) -> None:
     classifier(0, channels="2").save("second")
     soundfile.write("stereo.wav", 0.1 * np.random.default_rng(1).standard_normal((16_000, 2)), 16_000)
     found = {channels: shown("second", "stereo.wav", "--channels", channels)[0] for channels in ("mean", "first", "2")}
-    assert shown("second", "stereo.wav")[0] == found["2"]
+    note = "second: reads channel 2, on which it was trained; choose another with --channels\n"
+    assert shown("second", "stereo.wav") == (found["2"], note)
+    assert shown("second", "stereo.wav", "--channels", "2")[1] == ""
     assert found["2"] != found["mean"] == shown("model", "stereo.wav")[0]
     assert all(line.startswith("stereo.wav\t") for line in found.values())
     Path("bad.wav").write_bytes(b"no sound")

@@ -105,6 +105,9 @@ def run(argv: list[str]) -> int:
         how.of(config.classes)
     windowed = arguments.frames and not config.over_time
     window = window_of(config, arguments.window, "--window") if windowed else None
+    if channels is None and config.channels != "mean":
+        text = f"reads channel {config.channels}, on which it was trained; choose another with --channels"
+        print(f"{model}: {text}", file=sys.stderr)
     if len(folds) > 1:
         averaged = "probabilities" if config.numbers is None else "numbers"
         print(f"{model}: the mean of {len(folds)} folds' {averaged}: {', '.join(folds)}", file=sys.stderr)
