@@ -15,7 +15,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from aasp.audio import kept, remote
 from aasp.index import Index, adding, building
-from aasp.index.changes import whole
+from aasp.index.listing import listing, whole
 
 Run = Callable[..., str]
 Write = Callable[..., None]
@@ -37,12 +37,12 @@ def test_an_index_that_was_made_meanwhile_is_not_replaced(
 ) -> None:
     (tmp_path / "more").mkdir()
     noise(tmp_path / "more/x.wav", 9)
-    out, listing = tmp_path / "i", building.listing
+    out, listed = tmp_path / "i", building.listing
 
     def slow(*arguments):  # type: ignore[no-untyped-def]
-        monkeypatch.setattr(building, "listing", listing)
+        monkeypatch.setattr(building, "listing", listed)
         run("index", model, sounds, "--out", out)
-        return listing(*arguments)
+        return listed(*arguments)
 
     monkeypatch.setattr(building, "listing", slow)
     message = run("index", model, tmp_path / "more", "--out", out, code=2)
@@ -144,3 +144,30 @@ def test_rows_of_a_file_are_added_together() -> None:
     parts = [sorted(set(part["path"].to_pylist())) for part in adding._split(rows)]
     assert parts == [["a", "b"], ["c"], ["d"]]
     assert [part.num_rows for part in adding._split(rows.slice(0, 0))] == [0]
+
+
+def test_a_file_named_twice_keeps_the_labels_of_all_its_rows(
+    model: Path, sounds: Path, tmp_path: Path, run: Run
+) -> None:
+    one, two = (path.relative_to(tmp_path) for path in sorted(sounds.glob("*.wav"))[:2])
+    lines = [f"{one},,north,train", f"{one.parent}/../{one},wind,,train", f"{two},rain,,", f"{two},hail,west,test"]
+    (tmp_path / "set.csv").write_text("\n".join(["path,label,site,split", *lines]))
+    run("index", model, sounds, tmp_path / "set.csv", "--out", tmp_path / "i")
+    rows = {Path(row["path"]).name: row for row in Index.open(tmp_path / "i").rows.to_pylist()}
+    assert len(rows) == 4
+    labels = [tuple(rows[path.name][name] for name in ("label", "site", "split")) for path in (one, two)]
+    assert labels == [("wind", "north", "train"), ("rain", "west", "test")]
+    notes: list[str] = []
+    listing([str(tmp_path / "set.csv")], str(tmp_path), None, [], notes)
+    assert notes == [
+        "named more than once, and indexed once: 2 file(s)",
+        f"label has several values for 1 file(s), such as rain and hail for {two}: the first is kept",
+    ]
+
+
+def test_a_file_in_two_parts_is_refused(model: Path, sounds: Path, tmp_path: Path, run: Run) -> None:
+    one = sorted(sounds.glob("*.wav"))[0].relative_to(tmp_path)
+    (tmp_path / "set.csv").write_text(f"path,split\n{one},train\n{one},test\n")
+    said = run("index", model, tmp_path / "set.csv", "--out", tmp_path / "i", code=2)
+    assert f"set.csv: {one} is in two parts, split train and test; leave one of its rows out" in said
+    assert not (tmp_path / "i").exists()

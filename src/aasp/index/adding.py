@@ -22,7 +22,7 @@ from aasp.evaluate.partial import Partial
 from aasp.evaluate.stream import stream
 from aasp.evaluate.vectors import VectorRequest
 from aasp.files import atomic_write
-from aasp.index.changes import content, label_columns, stamp, whole, windows
+from aasp.index.changes import content, stamp, windows
 from aasp.index.layout import (
     COLUMNS,
     SKIPPED,
@@ -31,6 +31,7 @@ from aasp.index.layout import (
     add,
     joined,
 )
+from aasp.index.listing import label_columns, whole
 from aasp.model.embeddings import Embedder
 from aasp.model.readout import Key
 

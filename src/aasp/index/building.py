@@ -19,7 +19,7 @@ from aasp.errors import AaspError
 from aasp.evaluate.features import Progress, Running, nothing_usable
 from aasp.files import clear_left, locked
 from aasp.index.adding import Adding, Done
-from aasp.index.changes import changes, listing, root_of, whole
+from aasp.index.changes import changes
 from aasp.index.layout import (
     SKIPPED,
     STATE,
@@ -31,6 +31,7 @@ from aasp.index.layout import (
     read_state,
     write_state,
 )
+from aasp.index.listing import listing, root_of, whole
 from aasp.model.embeddings import Embedder
 
 _PART = re.compile(r"( at [^ ]+ s)?( channel \d+)?$")  # as `aasp.audio.sounds.describe` names parts of a file

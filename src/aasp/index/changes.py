@@ -17,16 +17,9 @@ import pyarrow.compute as pc
 
 from aasp.audio.io import AudioError
 from aasp.audio.packed import file_of, on_disk
-from aasp.audio.remote import is_url, located
-from aasp.datasets.channel_column import COLUMN
-from aasp.datasets.index import Skipped
-from aasp.datasets.sources import listed
-from aasp.errors import AaspError
-from aasp.index.layout import COLUMNS, joined
-
-OWN = (*COLUMNS, COLUMN)
-"""Columns that an index fills in itself: a manifest's column of the same name is renamed."""
-_MEASURED = ("rate", "channels")
+from aasp.audio.remote import is_url
+from aasp.index.layout import COLUMNS
+from aasp.index.listing import label_columns, whole
 
 
 @dataclass(frozen=True)
@@ -53,66 +46,6 @@ class Changes:
     rows: pa.Table
     changed: int
     gone: int
-
-
-def root_of(source: str) -> str:
-    """The root folder of an index with this as its first source; relative paths start there."""
-    where = located(source)
-    if is_url(where):
-        return os.sep
-    where = os.path.abspath(where)
-    return where if os.path.isdir(where) else os.path.dirname(where)
-
-
-def listing(
-    sources: Sequence[str], root: str, path_column: str | None, skipped: list[Skipped], notes: list[str]
-) -> pa.Table:
-    """Every named file once: `path`, relative if it is below the root, `source`, and other columns.
-
-    Args:
-        sources: folders, manifests, shards, as in `aasp.datasets.sources`.
-        root: the index's root folder.
-        path_column: the manifests' column of paths.
-        skipped: unusable files are added to it.
-        notes: other notes are added to it, one line each.
-
-    Raises:
-        AaspError: a source does not exist, or has no sound; a manifest chooses channels.
-    """
-    tables = []
-    for source in sources:
-        table, said, _ = listed(located(source), skipped, path_column)
-        notes += said
-        if COLUMN in table.column_names:
-            text = f"its column {COLUMN} chooses channels file by file"
-            raise AaspError(f"{source}: {text}, and an index has one choice: leave the column out, and use --channels")
-        table = table.rename_columns(
-            [f"own_{n}" if n in OWN and n not in ("path", "seconds") else n for n in table.column_names]
-        )
-        name = located(source)
-        table = table.append_column("source", pa.array([name if is_url(name) else os.path.abspath(name)] * len(table)))
-        tables.append(table)
-    table = joined(tables)
-    paths = [below(path or "", root) for path in table["path"].to_pylist()]
-    first: dict[str, int] = {}
-    for row, path in enumerate(paths):
-        first.setdefault(path, row)
-    table = table.set_column(table.column_names.index("path"), "path", pa.array(paths, pa.string()))
-    if len(first) < len(paths):
-        notes.append(f"named more than once, and indexed once: {len(paths) - len(first):,} file(s)")
-        table = table.take(pa.array(list(first.values()), pa.int64()))
-    return table
-
-
-def below(path: str, root: str) -> str:
-    """A path relative to the root if it is below it, else unchanged."""
-    start = os.path.join(root, "")
-    return path[len(start) :] if path.startswith(start) and path != start else path
-
-
-def whole(path: str, root: str) -> str:
-    """The inverse of `below`: a local path from the root on, a URL unchanged."""
-    return path if is_url(path) else os.path.join(root, path)
 
 
 def stamp(path: str) -> Stamp:
@@ -221,11 +154,6 @@ def _labelled(rows: pa.Table, found: pa.Table, place: dict[str, int], named: Col
         gone = column.null_count == len(rows) and name not in labels
         rows = rows.remove_column(index) if gone else rows.set_column(index, name, column)
     return rows.combine_chunks()
-
-
-def label_columns(found: pa.Table) -> list[str]:
-    """The label columns of a listing."""
-    return [name for name in found.column_names if name not in OWN and name not in _MEASURED]
 
 
 def windows(seconds: float, window: float | None, hop: float | None, shortest: float) -> Iterator[tuple[float, float]]:

@@ -5,7 +5,6 @@ A copy of a copy is a copy: pairs are joined to groups, and a group with two par
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,10 +12,8 @@ import numpy as np
 
 from aasp.errors import AaspError
 from aasp.index.duplicates import Duplicate
+from aasp.index.listing import PARTS, cell_value
 from aasp.index.opened import Index
-
-PARTS = ("split", "fold")
-"""Columns that give a row's part of the dataset."""
 
 
 def parts_of(index: Index, column: str | None) -> list | None:
@@ -32,15 +29,7 @@ def parts_of(index: Index, column: str | None) -> list | None:
     if column is not None and column not in names:
         raise AaspError(f"{index.folder}: no column {column!r}; it has {', '.join(names)}")
     named = column or next((name for name in PARTS if name in names), None)
-    return None if named is None else list(map(_part, index.rows[named].to_pylist()))
-
-
-def _part(cell: Any) -> Any:
-    if isinstance(cell, str):
-        return cell if cell.strip() else None
-    if isinstance(cell, float) and math.isnan(cell):
-        return None
-    return str(cell) if isinstance(cell, list | dict) else cell
+    return None if named is None else list(map(cell_value, index.rows[named].to_pylist()))
 
 
 def leaks(index: Index, found: Sequence[Duplicate], parts: Sequence) -> list[Duplicate]:
