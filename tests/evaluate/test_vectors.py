@@ -12,6 +12,7 @@ from aasp.audio.sounds import Samples
 from aasp.evaluate import vectors as module
 from aasp.evaluate.features import Running
 from aasp.evaluate.vectors import VectorRequest, vectors
+from aasp.features.logmel import LogMelConfig
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.pretrain import recipes
@@ -38,6 +39,18 @@ def embedded(model: AudioEncoder, wave: np.ndarray, wanted: VectorRequest) -> tu
 
     (found,) = vectors(model, [Samples("it", wave, 16_000)], refuse, wanted, Running())
     return found[0]
+
+
+def test_a_long_recording_with_centred_windows_equals_a_pass_over_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its hop was taken for zero samples, and its sections never ended."""
+    model, wave, wanted = encoder(frontend=LogMelConfig.slaney80()), noise(160 * 700), VectorRequest(KEYS, True)
+    monkeypatch.setattr(module, "LONG_SECONDS", 0.1)
+    monkeypatch.setattr(module, "SECTION", 4)
+    clip, over_time = embedded(model, wave, wanted)
+    with torch.inference_mode():
+        expected = model(torch.from_numpy(wave)[None], layers=True, pooling=KEYS)
+    np.testing.assert_allclose(clip, expected.clip[0], atol=2e-6)
+    np.testing.assert_allclose(over_time.vectors, expected.timestamps[0], atol=2e-6)
 
 
 # A step is 2 patches, 32 frames; a section of 4 takes 8 patches and reads 10: the recording ends at every place of one.

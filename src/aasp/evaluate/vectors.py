@@ -71,7 +71,8 @@ def vectors(
         AaspError: the model does not have what is requested.
     """
     front, depth = encoder.config.frontend, encoder.config.encoder.depth
-    sectioned = encoder.longest == float("inf") and isinstance(front, LogMelConfig)  # others may look at all of a clip
+    # Other front ends may look at all of a clip, and a centred one pads each section's ends.
+    sectioned = encoder.longest == float("inf") and isinstance(front, LogMelConfig) and not front.centered
     whole = LONG_SECONDS if sectioned else encoder.longest
     casting = autocast(for_vectors(running.precision, encoder.config.whitened), encoder.device)
     layers = [layer - depth - 1 for layer in wanted.layers]
@@ -165,7 +166,7 @@ def _sections(encoder: Embedder, sound: Sound, by: Sequence[int]) -> Iterator[_S
     is decoded meanwhile.
     """
     front, patch, step = encoder.config.frontend, encoder.config.stem.patch[0], encoder.config.window_patches // 2
-    hop = front.samples(2) - front.samples(1)
+    hop = round(front.rate / front.frame_rate)
 
     def read(section: int) -> tuple[np.ndarray, int]:
         first, steps = (section * SECTION - 1, SECTION + 2) if section else (0, SECTION + 1)
