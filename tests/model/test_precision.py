@@ -16,7 +16,7 @@ from aasp.errors import AaspError
 from aasp.evaluate.finetune.predict import class_probabilities
 from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig, load_classifier
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
-from aasp.model.encoder import EncoderConfig
+from aasp.model.encoder import Encoder, EncoderConfig
 from aasp.stems import StemConfig
 from aasp.stems.aape import AaPEConfig
 from aasp.stems.conv import ConvConfig
@@ -228,3 +228,10 @@ def test_the_front_end_ignores_torchs_default_precision() -> None:
         torch.set_default_dtype(torch.float32)
     assert torch.equal(model.frontend.filterbank, kept[0]) and torch.equal(model.stem.smooth, kept[1])
     assert found.isfinite().all() and {p.dtype for p in model.parameters()} == {torch.bfloat16}
+
+
+def test_a_class_token_that_is_a_mean_does_not_overflow_in_fp16() -> None:
+    encoder = Encoder(EncoderConfig(width=8, depth=1, heads=2, class_token=False)).half()
+    x = torch.full((1, 512, 8), 150.0, dtype=torch.float16)
+    for valid in (None, torch.ones(1, 512, dtype=torch.bool)):
+        assert encoder._one_class_token(x, valid)[0, 0].tolist() == [150.0] * 8

@@ -60,7 +60,7 @@ def difference(model: Model, made: bytes) -> float:
     """As `aasp.deploy.onnx.difference`, run by ExecuTorch on the CPU, one clip at a time."""
     runtime = extra("executorch.runtime", "executorch")
     graph = Graph(model, "window")
-    (waves,) = given(graph)
+    ((waves,),) = given(graph)
     with tempfile.TemporaryDirectory() as folder, _quietly():
         (file := Path(folder, "model.pte")).write_bytes(made)
         forward = runtime.Runtime.get().load_program(file).load_method("forward")

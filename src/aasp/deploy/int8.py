@@ -23,6 +23,7 @@ from aasp.deploy.onnx import describe, extra
 from aasp.errors import AaspError
 from aasp.features import FrontEndConfig
 from aasp.model.audio_encoder import AudioEncoderConfig
+from aasp.model.embeddings import subbands
 from aasp.model.readout import width
 
 SMALLEST = 64
@@ -80,7 +81,7 @@ def _fold(source: Path, out: Path) -> None:
 
 def _large(proto: Any, config: AudioEncoderConfig) -> list[str]:
     """Names of the products with a large fp32 weight, except those of a whitening, which amplifies rounding."""
-    vector = width(config.keys, config.encoder.width, config.frontend.bins // config.stem.patch[1])
+    vector = width(config.keys, config.encoder.width, subbands(config))
     whitening = {config.whitened, vector} if config.whitened else set()
     floats = extra("onnx").TensorProto.FLOAT
     large = {

@@ -126,11 +126,22 @@ class AudioClassifier(nn.Module):
         """
         tokens, _ = self._read(stages)
         x_BGD = over_frequency(tokens, self.encoder.stem.subbands, self.config.encoder.pooling == "flat")
-        # Only valid patches, since batch normalisation standardises over all of its inputs.
-        logits_nK = self.head(self.norm(x_BGD.to(self.head.weight.dtype)[valid_BG]))
-        logits_BGK = logits_nK.new_zeros(*valid_BG.shape, logits_nK.shape[-1])
-        logits_BGK[valid_BG] = logits_nK
-        return logits_BGK
+        x_BGD = x_BGD.to(self.head.weight.dtype)
+        if self.training:  # only valid patches, since batch normalisation standardises over all of its inputs
+            logits_nK = self.head(self.norm(x_BGD[valid_BG]))
+            logits_BGK = logits_nK.new_zeros(*valid_BG.shape, logits_nK.shape[-1])
+            logits_BGK[valid_BG] = logits_nK
+            return logits_BGK
+        # All patches, so that no size depends on the data, which an export requires.
+        return self.head(self._standardised(x_BGD)).masked_fill(~valid_BG[..., None], 0.0)
+
+    def _standardised(self, x_BGD: Tensor) -> Tensor:
+        """The norm in evaluation; `BatchNorm1d` itself takes no channels last."""
+        if not isinstance(self.norm, nn.BatchNorm1d):
+            return self.norm(x_BGD)
+        mean, variance = self.norm.running_mean, self.norm.running_var
+        assert mean is not None and variance is not None
+        return (x_BGD - mean) * torch.rsqrt(variance + self.norm.eps)
 
     def over_time(self, wave_BS: Tensor, lengths_B: Tensor | None = None, *, hop: float | None = None) -> OverTime:
         """Logits of a classifier over time, (B, G, K), in place of the vectors of `AudioEncoder.over_time`.

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from aasp.model.audio_encoder import AudioEncoderConfig
 
 
+def subbands(config: AudioEncoderConfig) -> int:
+    """Subbands F of a model's grid."""
+    with torch.device("meta"):
+        return config.stem.build(config.encoder.width, config.frontend.bins).subbands
+
+
 @dataclass
 class Embeddings:
     """The output of an AudioEncoder, in fp32, or in float64 for a model in float64.
@@ -92,8 +98,7 @@ class Embedder(nn.Module, ABC):
     @cached_property
     def subbands(self) -> int:
         """Subbands F of its grid."""
-        with torch.device("meta"):
-            return self.config.stem.build(self.config.encoder.width, self.config.frontend.bins).subbands
+        return subbands(self.config)
 
     @abstractmethod
     def forward(

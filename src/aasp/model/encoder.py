@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from aasp.casting import widened
 from aasp.config import ADDED_LATER, check_range
 from aasp.errors import AaspError
 from aasp.model.attention import ATTENTIONS, AttentionConfig, FullAttentionConfig
@@ -213,9 +214,10 @@ class Encoder(nn.Module):
     def _one_class_token(self, x_BND: Tensor, valid_BN: Tensor | None) -> Tensor:
         """Tokens with one class token: the mean of two, or, if there is none, the mean of valid tokens."""
         if not self.config.class_token:
-            weight = torch.ones_like(x_BND[..., :1]) if valid_BN is None else valid_BN[..., None].to(x_BND.dtype)
-            mean = (x_BND * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True)
-            return torch.cat([mean, x_BND], dim=1)
+            wide = widened(x_BND)  # a sum over tokens can be too large for fp16
+            weight = torch.ones_like(wide[..., :1]) if valid_BN is None else valid_BN[..., None].to(wide.dtype)
+            mean = (wide * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True)
+            return torch.cat([mean.to(x_BND.dtype), x_BND], dim=1)
         if not self.config.distilled:
             return x_BND
         return torch.cat([x_BND[:, :2].mean(1, keepdim=True), x_BND[:, 2:]], dim=1)

@@ -179,7 +179,7 @@ class EncoderStream:
     def _out(self, found: list[Tensor]) -> OverTime:
         clips = 0 if self._wave is None else len(self._wave)
         width = self._encoder.stem.subbands * self._encoder.config.encoder.width
-        vectors = torch.cat(found, dim=1) if found else torch.zeros(clips, 0, width)
+        vectors = torch.cat(found, dim=1) if found else torch.zeros(clips, 0, width, device=self._encoder.device)
         places = torch.arange(self._returned, self._returned + vectors.shape[1], device=vectors.device)
         self._returned += vectors.shape[1]
         valid = torch.ones(vectors.shape[:2], dtype=torch.bool, device=vectors.device)
