@@ -8,9 +8,12 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from aasp.report.spectrogram import RATE_COLORS, Spectrogram, masked_view, patch_rates, spectrogram
+from aasp.features import FRONTENDS
+from aasp.features.logmel import LogMelConfig
+from aasp.report.spectrogram import RATE_COLORS, Spectrogram, axis_hz, masked_view, patch_rates, spectrogram
 
 
 @pytest.fixture
@@ -30,6 +33,18 @@ def ink(svg: str) -> np.ndarray:
 def test_axes_have_units(clip):
     svg = spectrogram(clip, title="A <note>")
     assert {"time (s)", "frequency (kHz)", "A &lt;note&gt;"} <= set(re.findall(r"<text[^>]*>([^<]+)</text>", svg))
+
+
+def test_the_axis_has_the_current_centres_of_trained_filters() -> None:
+    front = FRONTENDS.find("leaf")(filters=16, stride=8, trained=True).build()
+    with torch.no_grad():
+        front.eta.mul_(0.5)
+        front.eta[0] = front.eta[3] + 0.01
+    axis, now = axis_hz(front), front.centres().numpy()
+    np.testing.assert_allclose(axis, np.sort(now))
+    assert (np.diff(now) < 0).any() and axis[-1] < 0.6 * front.config.centres()[-1]
+    log_mel = LogMelConfig()
+    np.testing.assert_allclose(axis_hz(log_mel.build()), log_mel.centres())
 
 
 def test_hidden_patches_are_faded(clip):

@@ -68,7 +68,7 @@ def run(argv: list[str]) -> int:
     from aasp.evaluate.ahead import check
     from aasp.features.logmel import LogMelConfig
     from aasp.model.audio_encoder import load
-    from aasp.report.spectrogram import Spectrogram, draw_sound
+    from aasp.report.spectrogram import Spectrogram, axis_hz, draw_sound
 
     channels = checked(arguments.channels)
     if channels == "each":
@@ -81,10 +81,11 @@ def run(argv: list[str]) -> int:
     check(wave, sound, front)
     batch = torch.from_numpy(wave)[None]
     with torch.inference_mode():
-        mel, _ = front.build()(batch) if encoder is None else encoder.mel(batch)
+        built = front.build() if encoder is None else encoder.frontend
+        mel, _ = built(batch) if encoder is None else encoder.mel(batch)
     patch = (16, 16) if encoder is None else encoder.stem.patch
     shown = mel[0] if encoder is None else mel[0, : encoder.stem.grid(mel.shape[1])[0] * patch[0]]
-    clip = Spectrogram(shown.float().numpy(), front.centres(), front.frame_rate, patch)
+    clip = Spectrogram(shown.float().numpy(), axis_hz(built), front.frame_rate, patch)
     found: Any = None
     text = None
     if encoder is not None and arguments.attention:

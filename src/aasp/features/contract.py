@@ -115,6 +115,14 @@ class FrontEnd(nn.Module, ABC):
         super().__init__()
         self.config = config
 
+    def centres(self) -> Tensor:
+        """Current centre frequency of each bin in Hz, (M,); of filters that move it may not rise.
+
+        Raises:
+            AaspError: the front end does not define them.
+        """
+        return torch.from_numpy(self.config.centres())
+
     @abstractmethod
     def transform(self, wave_BS: Tensor, frames: int) -> Tensor:
         """The frames of waveforms; differentiable.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from aasp.features import FrontEnd
 from aasp.pretrain.views import MaskingConfig, draw_masks
-from aasp.report.spectrogram import Spectrogram
+from aasp.report.spectrogram import Spectrogram, axis_hz
 from aasp.stems.contract import Stem
 from aasp.stems.states import States
 
@@ -50,8 +50,8 @@ def listen(model: Sees, waves: Sequence[np.ndarray]) -> tuple[list[Spectrogram],
     with torch.no_grad():
         mel_BTM = model.frontend(torch.from_numpy(np.stack(waves)))[0]
     mel_BTM = mel_BTM[:, : mel_BTM.shape[1] // model.stem.patch[0] * model.stem.patch[0]]
-    front = model.frontend.config
-    clips = [Spectrogram(mel, front.centres(), front.frame_rate, model.stem.patch) for mel in mel_BTM.numpy()]
+    band_hz, rate = axis_hz(model.frontend), model.frontend.config.frame_rate
+    clips = [Spectrogram(mel, band_hz, rate, model.stem.patch) for mel in mel_BTM.numpy()]
     return clips, mel_BTM
 
 

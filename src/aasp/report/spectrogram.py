@@ -18,6 +18,7 @@ from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from aasp.features import FrontEnd
 from aasp.files import atomic_write
 from aasp.report.rates import BAND, Bounds, hertz_label, octaves
 from aasp.report.style import INVERTED, MUTED, RULE, drawn, panel
@@ -29,6 +30,15 @@ KILOHERTZ = (0.1, 0.2, 0.5, 1, 2, 4, 8, 16, 32)
 """Ticks in a picture."""
 SPAN = 4.0
 """Colours span a quarter to four times the mean patch's attention; values beyond have the colour of the end."""
+
+
+def axis_hz(front: FrontEnd) -> np.ndarray:
+    """Frequencies of a front end's bins as an axis, (M,), rising: where filters have changed places, sorted.
+
+    Raises:
+        AaspError: the front end does not define them.
+    """
+    return np.sort(front.centres().double().cpu().numpy())
 
 
 @dataclass(frozen=True)
