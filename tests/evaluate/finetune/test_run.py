@@ -179,6 +179,20 @@ def test_finished_folds_are_not_trained_twice(
     np.testing.assert_array_equal(again.result.probabilities, whole.result.probabilities)
 
 
+def test_other_sounds_of_the_same_names_are_refused(
+    encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labelled = tones(folds=True)
+    request = Finetuning(encoder, "model", labelled, replace(recipe, steps=2, validations=1))
+    with monkeypatch.context() as here:
+        stop_at(3, here)
+        assert train(request, tmp_path / "run").exit_code == 75
+    wave, rate = soundfile.read(str(labelled.sounds[0]))
+    soundfile.write(str(labelled.sounds[0]), wave[::-1], rate)
+    with pytest.raises(AaspError, match=r"fold-0: fine-tuned on other sounds than .* names now; choose another --out"):
+        train(request, tmp_path / "run")
+
+
 def learned(run: Path) -> dict[str, Any]:
     """Results of training and selection, without the predictions of the test part."""
     everything = left_behind(run)

@@ -129,7 +129,7 @@ def records(job: Finetuning, outcome: Outcome) -> list[Record]:
         model_hash=job.encoder_hash,
         recipe=recipe.name,
         recipe_hash=fingerprint(recipe, without=("seed",)),
-        benchmark=outcome.labelled.name,
+        benchmark=outcome.labelled.task,
         protocol=PROTOCOLS[recipe.train] if not job.scratch else "from scratch",
         split="",
         seed=recipe.seed,
@@ -157,7 +157,7 @@ def _whole(like: Record, metric: str, found: Interval) -> Record:
 
 
 def minutes(folder: Path) -> float:
-    """Training time of a run in minutes, scoring included, over all its starts."""
+    """Time of a run's steps in minutes, over all its starts; without scoring and checkpoints."""
     return _log(folder)[-1]["seconds"] / 60
 
 

@@ -18,14 +18,12 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from aasp.audio.sounds import Sound
-from aasp.config import flat
 from aasp.datasets.events import Event
 from aasp.datasets.fingerprint import contents
 from aasp.datasets.index import Skipped
-from aasp.documents import read_json
-from aasp.errors import AaspError
 from aasp.evaluate.features import nothing_usable
 from aasp.evaluate.finetune.data import Finetuning, measured, train_pipeline
+from aasp.evaluate.finetune.earlier import check_sounds, check_version
 from aasp.evaluate.finetune.objective import FinetuneObjective, fit_head
 from aasp.evaluate.finetune.over_time import by_segment, step_probabilities, tested
 from aasp.evaluate.finetune.predict import NotFinite, class_probabilities
@@ -81,8 +79,9 @@ def finetune(
     task = Task.of(labelled, choose="held_out", seed=job.recipe.seed)
     folders = round_folders(Path(out), task)
     for folder, round_ in zip(folders, task.rounds, strict=True):
-        _check_version(folder, job.document(round_))
+        check_version(folder, job.document(round_))
         check_run(folder, job.document(round_), resume)
+    check_sounds(folders, labelled)
     settings = Settings(
         name=job.recipe.name,
         optimizer=job.recipe.optimizer,
@@ -102,27 +101,6 @@ def finetune(
     result, undecoded = gathered(task, folders)
     missing = [*labelled.missing, *undecoded]
     return Outcome(0, replace(labelled, missing=missing), task, result, folders)
-
-
-def _check_version(folder: Path, document: dict[str, Any]) -> None:
-    """Reject a fine-tuning whose recipe has other fields than ours: only the version that made it can resume it."""
-    run = Run(folder)
-    try:
-        found = read_json(run.recipe, "choose another --out")
-    except (OSError, ValueError):
-        return  # no run, or a damaged one, which `check_run` reports
-    if isinstance(found, dict) and "finetuned" in found and (other := flat(found).keys() ^ flat(document).keys()):
-        text = f"{folder}: fine-tuned by {_version(run)}, whose recipes differ in {', '.join(sorted(other))}"
-        raise AaspError(f"{text}; resume with that version, or choose another --out")
-
-
-def _version(run: Run) -> str:
-    """The version of aasp that a run was last started with: aasp 0.1.0+g2c30377."""
-    try:
-        last = read_json(run.environment, "choose another --out")[-1]
-        return f"aasp {last['aasp']}" + (f"+g{last['commit'][:7]}" if last["commit"] else "")
-    except (OSError, ValueError, LookupError, TypeError):
-        return "another version of aasp"
 
 
 def round_folders(out: Path, task: Task) -> list[Path]:
