@@ -44,6 +44,7 @@ def show_model(sets: Sequence[Set], model: System, untrained: System, log_mel: S
     out: dict[str, Any] = {"readings": {}, "few labels": {}, "last block": {}}
     for title, (ours, theirs, of_128) in READINGS.items():
         found = _compared(
+            sets,
             [one.results[model][ours] for one in sets],
             {
                 UNTRAINED: [one.results[untrained][theirs] for one in sets],
@@ -60,7 +61,7 @@ def show_model(sets: Sequence[Set], model: System, untrained: System, log_mel: S
     print("\n`lp_ft`, cut; one draw of labels, one training. A class of fewer clips gives all it has.")
     for labels in tuned[0].few[model] if tuned else ():
         ours, theirs = ([one.few[system][labels] for one in tuned] for system in (model, untrained))
-        found = _compared(ours, {"from scratch": theirs})
+        found = _compared(tuned, ours, {"from scratch": theirs})
         tested = ", ".join(f"{len(result.test)} of {one.name}" for result, one in zip(ours, tuned, strict=True))
         print(f"\n{labels} a class; clips tested: {tested}")
         _show(tuned, {"fine-tuned" if name == "model" else name: found[name] for name in found})
@@ -70,7 +71,7 @@ def show_model(sets: Sequence[Set], model: System, untrained: System, log_mel: S
     print("\n### The last block, and a random network's")
     for title, key in (("Token mean", "last mean"), ("The pooling that validation chose", "last")):
         ours, theirs = ([one.results[system][key] for one in sets] for system in (model, untrained))
-        found = _compared(ours, {"random": theirs})
+        found = _compared(sets, ours, {"random": theirs})
         print(f"\n{title}, ridge regression")
         _show(sets, {"last block" if name == "model" else name: found[name] for name in found})
         out["last block"][title] = _json(sets, found)
@@ -88,25 +89,34 @@ def show_model(sets: Sequence[Set], model: System, untrained: System, log_mel: S
 
 
 def _compared(
-    ours: Sequence[ProbeResult], controls: Mapping[str, Sequence[ProbeResult]], strongest: bool = False
+    sets: Sequence[Set],
+    ours: Sequence[ProbeResult],
+    controls: Mapping[str, Sequence[ProbeResult]],
+    strongest: bool = False,
 ) -> Measured:
     """Scores of a model and its controls, and its leads over each, on every set and on average.
 
     Args:
+        sets: the sets.
         ours: one per set.
         controls: by name, one per set.
         strongest: also the lead over the best control on each set's test part: a choice in the control's favour.
     """
-    out = {name: _scored(found) for name, found in {"model": ours, **controls}.items()}
+    out = {name: _scored(sets, found) for name, found in {"model": ours, **controls}.items()}
     others = dict(controls)
     if strongest:
         others[STRONGEST] = [max(each, key=lambda one: one.score) for each in zip(*controls.values(), strict=True)]
-    return out | {f"minus {name}": _scored(ours, found) for name, found in others.items()}
+    return out | {f"minus {name}": _scored(sets, ours, found) for name, found in others.items()}
 
 
-def _scored(ours: Sequence[ProbeResult], theirs: Sequence[ProbeResult] | None = None) -> list[Interval]:
+def _scored(
+    sets: Sequence[Set], ours: Sequence[ProbeResult], theirs: Sequence[ProbeResult] | None = None
+) -> list[Interval]:
     pairs = [([one], None if theirs is None else [theirs[i]]) for i, one in enumerate(ours)]
-    return [*(main_score(a, b, RESAMPLES) for a, b in pairs), average(ours, theirs)]
+    return [
+        *(main_score(a, b, RESAMPLES) for a, b in pairs),
+        average(ours, theirs, sources=[one.labelled.source for one in sets]),
+    ]
 
 
 def _show(sets: Sequence[Set], found: Measured) -> None:

@@ -15,13 +15,14 @@ import torch
 
 import aasp
 from aasp.cli.main import main
+from aasp.compare.layout import identity
 from aasp.config import from_dict, to_dict, with_fields
 from aasp.errors import AaspError
 from aasp.features import FRONTENDS
 from aasp.model.attention import ATTENTIONS
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
-from aasp.parts import load_plugin
+from aasp.parts import load_plugin, own_code
 from aasp.pretrain import recipes
 from aasp.pretrain.recipe import Recipe
 from aasp.stems import STEMS, Stem, StemConfig
@@ -190,6 +191,23 @@ def test_a_user_defined_attention_gets_token_positions(
         before, after = (aasp.load(tmp_path / "model").embed(one).timestamps for one in (mel, changed))
     moved = (before - after).abs().amax(-1)[0] > 0
     assert moved.tolist() == [False, False, False, False, True, True], "one time patch away, and no further"
+
+
+def test_changed_code_of_a_part_is_another_model_and_another_recipe(
+    tmp_path: Path, unloaded: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kept vectors and resumed comparisons would otherwise mix two programs."""
+    monkeypatch.chdir(tmp_path)
+    found = []
+    for code in (ATTENTION, ATTENTION, ATTENTION.replace("clamp_min(1)", "clamp_min(2)")):
+        sys.modules.pop("near", None)
+        (tmp_path / "near.py").write_text(code)
+        recipe = with_fields(plain_tiny(), {"model.encoder.attention": "near.py:NearConfig"})
+        torch.manual_seed(0)
+        found.append((model_hash(AudioEncoder(recipe.model)), identity(recipe)))
+    assert found[0] == found[1]
+    assert found[0][0] != found[2][0] and found[0][1] != found[2][1]
+    assert own_code(recipe) and not own_code(plain_tiny())
 
 
 @pytest.mark.parametrize("part", ["stem", "frontend", "encoder.attention"])

@@ -15,6 +15,8 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
+from hashlib import sha256
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar, cast
 
@@ -203,6 +205,31 @@ def load_plugin(place: str) -> ModuleType:
         raise AaspError(f"can't import {place}: {error.msg if hasattr(error, 'msg') else error}; {hint}") from None
     except Exception as error:  # a user's module may raise anything
         raise AaspError(f"can't import {place}: {type(error).__name__}: {error}; fix it") from error
+
+
+def own_code(config: object) -> str:
+    """SHA-256, in hex, of the source files of those parts of a configuration that are not ours; empty if all are.
+
+    Files that these files import are not included.
+    """
+    found: dict[str, str] = {}
+    todo = [config]
+    for one in todo:
+        if dataclasses.is_dataclass(one) and not isinstance(one, type):
+            module = type(one).__module__
+            if module.partition(".")[0] != "aasp" and (source := source_hash(module)):
+                found[module] = source
+            todo += [getattr(one, field.name) for field in dataclasses.fields(one)]
+    return sha256("".join(sorted(found.values())).encode()).hexdigest() if found else ""
+
+
+def source_hash(module: str) -> str:
+    """SHA-256 of an imported module's file, in hex; empty if it has none."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    try:
+        return "" if file is None else sha256(Path(file).read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def _attribute(place: str) -> Any:

@@ -22,6 +22,7 @@ from aasp.allocation import SPARE, Within
 from aasp.config import to_dict
 from aasp.errors import AaspError
 from aasp.files import hidden, sync, system_error
+from aasp.parts import own_code
 from aasp.shapes import DAMAGED, damaged, read_shapes, regular
 
 WEIGHTS = "model.safetensors"
@@ -146,8 +147,11 @@ def read_weights(module: nn.Module, file: Path, prefix: str = "") -> None:
 
 
 def model_hash(model: nn.Module) -> str:
-    """SHA-256 of a model's configuration (`model.config`) and weights, in hex: independent of its path."""
-    return weights_hash(json.dumps(to_dict(model.config), sort_keys=True), model)
+    """SHA-256 of a model's configuration (`model.config`), weights, and code that is not ours (`aasp.parts.own_code`).
+
+    Hexadecimal, and independent of its path.
+    """
+    return weights_hash(json.dumps(to_dict(model.config), sort_keys=True) + own_code(model.config), model)
 
 
 def weights_hash(config: str, model: nn.Module) -> str:

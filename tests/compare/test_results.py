@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
 @pytest.fixture(scope="module")
 def found(results: Results) -> dict[str, Any]:
     facts = {"budget": "8 steps", "data": "<sounds>", "failed": {"poor, seed 3": "loss is not finite"}}
+    facts["notes"] = {"words": ["4 group(s) in both train and test"]}
     made = {"command": "aasp compare good poor", "software": "aasp 1"}
     return json.loads(json.dumps(results.document(facts | made)))
 
@@ -176,7 +177,7 @@ def test_rows_that_are_not_pre_trained_here_are_paired_by_clip_alone(
         assert pairs[name] == interval(values["good words"], **options)
     found = made.document({})
     assert found["supervised"]["scratch-good/sounds"]["steps"] == 4
-    assert "4 | 0.5 |" in tables.markdown({**found, "budget": "8 steps", "data": "sounds", "failed": {}})
+    assert "4 | 0.5 |" in tables.markdown({**found, "budget": "8 steps", "data": "sounds", "failed": {}, "notes": {}})
 
 
 def scored(folder: Folder, name: str, values: dict[int, float], step: int | None = None) -> None:
@@ -191,7 +192,7 @@ def scored(folder: Folder, name: str, values: dict[int, float], step: int | None
 def made(folder: Folder, seeds: int, steps: int = 8, readings: list[Any] = READINGS[:1]) -> dict[str, Any]:
     """The results of one recipe."""
     layout = Layout({"good": recipes.get("aasp_tiny")}, {"good": replace(COSTS, steps=steps)}, seeds)
-    facts = {"budget": f"{steps} steps", "data": "sounds", "failed": {}}
+    facts = {"budget": f"{steps} steps", "data": "sounds", "failed": {}, "notes": {}}
     return json.loads(json.dumps(Results(folder, layout, readings, []).document(facts)))
 
 
@@ -233,6 +234,19 @@ def test_one_training_says_nothing_of_others(tmp_path: Path) -> None:
         assert line.endswith("| – |") == (seeds == 1)
 
 
+def test_one_training_with_labels_says_nothing_of_its_others(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, "comparison")
+    scored(folder, "good", {0: 0.5, 1: 0.6, 2: 0.7})
+    layout = Layout({"good": recipes.get("aasp_tiny")}, {"good": COSTS, "scratch-good/words": COSTS}, 3)
+    layout = replace(layout, supervised={"scratch-good/words": None})  # type: ignore[dict-item]
+    for seeds, least in ((1, False), (2, True)):
+        scored(folder, "scratch-good/words", {seeds - 1: 0.1 * seeds})
+        (pair,) = [
+            asdict(one) for one in Results(folder, layout, READINGS[:1], []).pairs() if one.system == "good"
+        ]  # fmt: skip
+        assert (pair["difference"]["detectable"] is not None) == least
+
+
 def test_scores_in_one_cluster_are_drawn_clip_by_clip(tmp_path: Path) -> None:
     """A single speaker says nothing of others, and can't be drawn."""
     folder = Folder(tmp_path, "comparison")
@@ -268,6 +282,7 @@ def test_csv_and_markdown_hold_the_same_numbers(found: dict[str, Any]) -> None:
     row = pick(found, "rows", question="words, default vector", system="good", last=True)
     assert f"{100 * row['score']['estimate']:.1f} [{100 * row['score']['low']:.1f}" in text
     assert "| good | 1,000 | 8 | 0.5 | 0.1 | 0.008 | 2 | 3 |" in text
+    assert "- words: 4 group(s) in both train and test" in text
     assert "- poor, seed 3: loss is not finite" in text and "2 recipes × 3 trainings of 8 steps each" in text
     pairs = tables.pairs_table(found, "words, default vector")
     assert len(pairs) == 2 + 7 and pairs[2].startswith("| good | poor | **+")
@@ -275,13 +290,18 @@ def test_csv_and_markdown_hold_the_same_numbers(found: dict[str, Any]) -> None:
 
 def test_the_page_names_the_best_system(found: dict[str, Any]) -> None:
     text = page.answer(found, "average of 2 sets, default vector")
-    assert text.startswith("Average of 2 sets, default vector: good is highest, ")
+    assert text.startswith("Average of 2 sets, default vector: good is the highest of the recipes, ")
+    assert "Above it" not in text
     ahead, _, alike = text.partition(" It can't be distinguished from ")
     assert "poor (+" in ahead.partition("It differs clearly from ")[2] and "poor" not in alike
     flipped = page.answer(
         {**found, "rows": [r for r in found["rows"] if r["system"] != "good"]}, "words, default vector"
     )
-    assert "poor is highest" in flipped and "good (−" in flipped
+    assert "poor is the highest of the recipes" in flipped and "good (−" in flipped
+    rows = [{**r, "score": {**r["score"], "estimate": 1.0}} if r["kind"] == "log-mel" else r for r in found["rows"]]
+    above = page.answer({**found, "rows": rows}, "words, default vector")
+    assert ": good is the highest of the recipes, " in above
+    assert " Above it: log-mel-40 (100.0), log-mel-128 (100.0)." in above
     empty = {**found, "rows": [], "pairs": []}
     assert page.answer(empty, "words") == "words: nothing is measured yet."
 

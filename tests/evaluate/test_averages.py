@@ -62,6 +62,8 @@ def test_results_on_the_same_clips_share_one_draw(rng: np.random.Generator) -> N
     width = lambda found: found.high - found.low
     once, twice = average([result(right, groups)]), average([result(right, groups), result(right, groups)])
     assert width(twice) == pytest.approx(width(once))
+    other = average([result(right, groups), result(right, groups)], sources=["one.csv", "other.csv"])
+    assert width(other) == pytest.approx(width(once) / np.sqrt(2), rel=0.1)
     apart = average([result(right, groups), result(right, groups + 100)])
     assert width(apart) == pytest.approx(width(once) / np.sqrt(2), rel=0.1)
 

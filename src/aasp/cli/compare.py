@@ -146,6 +146,9 @@ def _compare(arguments: Compare, budget: Budget, fields: Mapping[str, str], argv
     flat = [reading for some in readings.values() for reading in some]
     planned: list[Reading | Announced] = [*flat, *(announced() if MODULATIONS in arguments.benchmarks else [])]
     print(_to_do(layout, folder, planned, steady.measures, device))
+    notes = {reading.set: reading.notes for reading in flat if reading.notes}
+    for name, some in notes.items():
+        print(*(f"{name}: {note}" for note in some), sep="\n")
     if dry:
         return 0
 
@@ -156,7 +159,7 @@ def _compare(arguments: Compare, budget: Budget, fields: Mapping[str, str], argv
     outcome = work(layout.cells(flat, steady.measures), folder, train=training, listen=Readers(device, frozen))
     if outcome.exit_code:
         return outcome.exit_code
-    facts = {"budget": str(budget), "data": str(arguments.data), "failed": outcome.failed}
+    facts = {"budget": str(budget), "data": str(arguments.data), "failed": outcome.failed, "notes": notes}
     facts |= {"command": f"aasp compare {shlex.join(argv)}", "settings": folder.settings}
     _write(folder, Results(folder, layout, flat, steady.measures).document(facts))
     if outcome.busy:

@@ -112,6 +112,9 @@ def run(argv: list[str]) -> int:
         with bar("probing") as show:
             tasks, results = reads.run(found, labelled, arguments.seeds or protocol.seeds, show)
         scored.append(Scored(model, digest, tasks, results, scores(results)))
+    seeds = arguments.seeds or protocol.seeds
+    if len(scored[0].results) < seeds:
+        print(f"nothing is drawn in {protocol.preset} on these parts: one result, not {seeds} seeds", file=sys.stderr)
     leads = [scores(scored[0].results, minus=other.results) for other in scored[1:]]
     for one in scored:
         show_scores(protocol, labelled, one, len(skipped))

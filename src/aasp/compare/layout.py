@@ -19,6 +19,7 @@ from aasp.compare.training import stages
 from aasp.config import fingerprint, with_fields
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
+from aasp.parts import own_code
 from aasp.planning.trace import on_meta
 from aasp.pretrain import recipes
 from aasp.pretrain.recipe import Recipe
@@ -58,10 +59,10 @@ def supervised(recipes: Mapping[str, Recipe], tasks: Sequence[LabelledTask]) -> 
 
 
 def identity(recipe: Trainable) -> str:
-    """Hash of a recipe without steps and seed, which the comparison sets."""
+    """Hash of a recipe without steps and seed, which the comparison sets, and of its parts' code if it is not ours."""
     if isinstance(recipe, Supervised):
-        return recipe.identity
-    return replace(recipe, steps=1, seed=0).fingerprint
+        return recipe.identity + own_code(recipe.recipe.model)
+    return replace(recipe, steps=1, seed=0).fingerprint + own_code(recipe)
 
 
 @dataclass(frozen=True)

@@ -39,14 +39,16 @@ def render_comparison(found: Found) -> str:
         curves=[_curves(found, question) for question in heads],
         costs=_costs(found),
         numbers=[_numbers(found, question) for question in questions(found)],
+        notes=[(name, note) for name, some in found["notes"].items() for note in some],
         failed=list(found["failed"].items()),
         facts={"Command": Markup("<code>{}</code>").format(found["command"]), "Software": found["software"]},
     )
 
 
 def answer(found: Found, question: str) -> str:
-    """The best recipe, and its lead over the others with intervals; plain text."""
-    rows = [row for row in found["rows"] if row["question"] == question and row["last"] and row["kind"] == "trained"]
+    """The best recipe, what else is above it, and its lead over the others with intervals; plain text."""
+    every = [row for row in found["rows"] if row["question"] == question and row["last"]]
+    rows = [row for row in every if row["kind"] == "trained"]
     if not rows:
         return f"{question}: nothing is measured yet."
     best = max(rows, key=lambda row: row["score"]["estimate"])
@@ -54,7 +56,12 @@ def answer(found: Found, question: str) -> str:
     score = best["score"]
     ends = span(score["low"], score["high"], lambda value: unit.text(value, ""), " to ")
     value = f"{unit.text(score['estimate'], '')} ({ends}; {unit.about})"
-    said = f"{question[:1].upper()}{question[1:]}: {best['system']} is highest, {value}."
+    said = f"{question[:1].upper()}{question[1:]}: {best['system']} is the highest of the recipes, {value}."
+    above = [
+        f"{row['system']} ({unit.text(row['score']['estimate'], '')})"
+        for row in every if row["score"]["estimate"] > score["estimate"]
+    ]  # fmt: skip
+    said += f" Above it: {', '.join(above)}." if above else ""
     ahead: list[str] = []
     alike: list[str] = []
     for other, lead in _leads(found, question, best["system"]).items():

@@ -153,6 +153,12 @@ class Reading:
         return tuple(self.labelled.sounds[row] for row in self.task.test)
 
     @property
+    def notes(self) -> list[str]:
+        """What readers of its scores should know of the set."""
+        missing = len(self.labelled.missing)
+        return [*self.task.notes, *([f"{missing:,} clips are missing"] if missing else [])]
+
+    @property
     def workload(self) -> Workload:
         """What an encoder embeds, once for all readings of the set, and its seconds."""
         return self.set, self.known.seconds

@@ -7,7 +7,7 @@ A question is one measure, or the average over sets of one kind of reading. S se
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -208,6 +208,12 @@ class Results:
         return average_of(requested, self._clips(each, measures), resamples=RESAMPLES), alone
 
     def _difference(self, ours: System, theirs: System, measures: Sequence[str]) -> Difference | None:
+        found = self._paired(ours, theirs, measures)
+        # A single training of a recipe says nothing of its others; other rows have one result and no others.
+        single = theirs.kind in TRAINED and len(self._complete(theirs, measures)[0]) < 2
+        return replace(found, detectable=None) if found is not None and single else found
+
+    def _paired(self, ours: System, theirs: System, measures: Sequence[str]) -> Difference | None:
         one, two = self._complete(ours, measures), self._complete(theirs, measures)
         matched = theirs.kind in ("trained", "untrained")  # initialised from the same seed
         if len(measures) == 1:

@@ -40,6 +40,9 @@ def markdown(found: Found) -> str:
     for question in questions(found):
         scores, pairs = scores_table(found, question), pairs_table(found, question)
         parts += [f"## {in_markdown(question)}", "\n".join(scores), "\n".join(pairs)]
+    if found["notes"]:
+        said = (f"- {in_markdown(f'{name}: {note}')}" for name, some in found["notes"].items() for note in some)
+        parts += ["## Notes on the sets", "\n".join(said)]
     if found["failed"]:
         broken = (f"- {in_markdown(place)}: {in_markdown(why)}" for place, why in found["failed"].items())
         parts += ["## Failed", "\n".join(broken)]

@@ -44,6 +44,7 @@ class LabelledSet:
         events: events of each clip, if they are known: a clip's labels are then those of its events.
         values: the number to predict for each clip, if labels are numbers: `classes` is then the one name of the
             quantity.
+        column: the column of labels of an index.
     """
 
     name: str
@@ -58,6 +59,12 @@ class LabelledSet:
     notes: Sequence[str] = field(default_factory=list)
     events: Sequence[Sequence[Event]] | None = None
     values: Sequence[float] | None = None
+    column: str = "label"
+
+    @property
+    def task(self) -> str:
+        """The name, with the column of labels if that is not `label`: two columns of one index are two tasks."""
+        return self.name if self.column == "label" else f"{self.name} {self.column}"
 
     def __len__(self) -> int:
         return len(self.sounds)

@@ -9,12 +9,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
+from types import ModuleType
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from aasp.features import FrontEnd
+from aasp.parts import source_hash
 from aasp.stems.contract import Stem
+from aasp.weights import weights_hash
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,22 @@ class EncoderAdapter(ABC):
         """Embed waveforms of one length, shape (B, S)."""
 
     def fingerprint(self) -> str:
-        """Hex digest that identifies the encoder: a hash of its weights, or of its name if these can't be read."""
-        return sha256(self.name.encode()).hexdigest()
+        """Hex digest that identifies the encoder: of its name, its modules' weights and the files of its classes.
+
+        If it has no `nn.Module` that can be found, its output for noise takes the place of weights, in two digits.
+        """
+        digest, modules = sha256(self.name.encode()), 0
+        for held in _held(self):
+            place = getattr(held, "__module__", None) or type(held).__module__
+            if place.partition(".")[0] not in ("aasp", "torch", "builtins"):
+                digest.update(source_hash(place).encode())
+            if isinstance(held, nn.Module):
+                digest.update(weights_hash("", held).encode())
+                modules += 1
+        if not modules:
+            wave = 0.1 * torch.randn(1, 2 * self.rate, generator=torch.Generator().manual_seed(0))
+            digest.update(" ".join(f"{x:.1e}" for x in self.embed_waveform(wave).clip.flatten().tolist()).encode())
+        return digest.hexdigest()
 
 
 class LogMelAdapter(EncoderAdapter):
@@ -69,6 +87,24 @@ class LogMelAdapter(EncoderAdapter):
     def embed_waveform(self, wave_BS: Tensor) -> EncoderEmbeddings:
         with torch.inference_mode():
             return self.embed_logmel(self.frontend(wave_BS)[0])
+
+
+def _held(encoder: object) -> list[Any]:
+    """An encoder, and what its attributes and functions hold, three levels deep; nothing inside a module or tensor."""
+    found: list[Any] = [encoder]
+    level = found
+    for _ in range(3):
+        inner: list[Any] = []
+        for one in level:
+            if isinstance(one, nn.Module):
+                continue
+            cells = [cell.cell_contents for cell in getattr(one, "__closure__", None) or ()]
+            own = [getattr(one, "__self__", None), getattr(one, "__wrapped__", None)]
+            inner += [*getattr(one, "__dict__", {}).values(), *cells, *own]
+        level = [one for one in inner if callable(one) or hasattr(one, "__dict__")]
+        level = [one for one in level if not isinstance(one, type | ModuleType | Tensor)]
+        found += [one for one in level if not any(one is other for other in found)]
+    return found
 
 
 def centred(count: int, token_rate: float, seconds: float) -> Tensor:

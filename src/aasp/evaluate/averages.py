@@ -24,13 +24,19 @@ LEVEL = 0.95
 
 
 def average(
-    results: Sequence[ProbeResult], minus: Sequence[ProbeResult] | None = None, *, resamples: int = RESAMPLES
+    results: Sequence[ProbeResult],
+    minus: Sequence[ProbeResult] | None = None,
+    *,
+    sources: Sequence[Hashable] | None = None,
+    resamples: int = RESAMPLES,
 ) -> Interval:
     """Mean accuracy, or mAP, over sets, or the mean lead over another system, with its 95 % interval.
 
     Args:
         results: one system's result on each set.
         minus: another system's results on the same sets, in the same order; the differences are paired.
+        sources: where each set's clips come from: sets of one source whose tested rows and clusters are equal are sets
+            of the same clips. By default all sets are of one source.
         resamples: R.
 
     Returns:
@@ -43,7 +49,10 @@ def average(
         others = "" if minus is None else f" against {len(minus)}"
         raise AaspError(f"average over sets: {len(results)}{others}; score both systems on the same sets")
     requested = [interval_arguments([one], None if minus is None else [minus[k]]) for k, one in enumerate(results)]
-    clips = [(one.test.tobytes(), tuple(how["clusters"].tolist())) for one, how in zip(results, requested, strict=True)]
+    clips = [
+        (source, one.test.tobytes(), tuple(how["clusters"].tolist()))
+        for source, one, how in zip(sources or [None] * len(results), results, requested, strict=True)
+    ]
     return average_of(requested, clips, resamples=resamples)
 
 

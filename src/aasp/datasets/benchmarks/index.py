@@ -113,7 +113,7 @@ def labelled_rows(
     name = "/".join(Path(os.path.abspath(source)).parts[-2:])
     classes = ordered({one for several_ in labels for one in several_})
     parts = _divided(source, split, parts, any_name="fold" in split.casefold() or split == group)
-    found = LabelledSet(name, str(source), sounds, labels, parts, classes, groups, multilabel)
+    found = LabelledSet(name, str(source), sounds, labels, parts, classes, groups, multilabel, column=label)
     found = _present(found, allow_missing, missing_list)
     return replace(found, notes=_repeated(found))
 
