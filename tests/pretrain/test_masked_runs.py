@@ -15,6 +15,7 @@ import aasp
 from aasp.cli.main import main
 from aasp.errors import AaspError
 from aasp.model.positions import sincos_positions
+from aasp.pretrain.initial import Initial
 from aasp.pretrain.methods import Method
 from aasp.pretrain.views import encode_all, to_logmel
 from aasp.training.checkpoint import latest, read_tensors
@@ -53,10 +54,29 @@ def test_a_tokenizer_needs_something_to_be_distilled_from() -> None:
         build("beats_tokenizer_tiny")(batch(12_000, 12_000))
 
 
+def test_a_further_tokenizer_starts_as_its_teacher() -> None:
+    """A run of the model before holds the previous tokenizer under the same names."""
+    before, method = build("beats_next_tiny"), build("beats_tokenizer_tiny")
+    with torch.no_grad():
+        for parameter in before.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    centres = method.tokenizer.codebook.centres.clone()
+    facts = {"model": "run", "recipe": "beats_next_tiny", "step": 1, "model_hash": "0" * 16, "weights": "a run's"}
+    Initial(facts, before.student, before.state_dict(), before.exported).give(method)
+    model = before.student.state_dict()
+    for encoder in (method.teacher, method.tokenizer.encoder):
+        assert all(torch.equal(own, model[name]) for name, own in encoder.state_dict().items())
+    assert torch.equal(method.tokenizer.codebook.centres, centres)
+    resumed = build("beats_tokenizer_tiny")
+    Initial(facts, method.tokenizer.encoder, method.state_dict(), method.exported).give(resumed)
+    assert all(torch.equal(own, method.state_dict()[name]) for name, own in resumed.state_dict().items())
+
+
 def distiller() -> Method:
     method = build("beats_tokenizer_tiny")
     with torch.no_grad():
-        method.teacher.encoder.class_token.normal_()  # what --from does
+        for parameter in method.teacher.parameters():  # what --from does
+            parameter.add_(0.1 * torch.randn_like(parameter))
     return method
 
 

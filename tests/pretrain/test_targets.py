@@ -76,6 +76,15 @@ def test_tokens_are_standardised_each_over_its_own_channels() -> None:
     np.testing.assert_allclose(standardised_tokens(torch.tensor(tokens)).numpy(), expected, atol=1e-5)
 
 
+def test_a_teacher_follows_the_statistics_of_a_batch_norm() -> None:
+    student = nn.BatchNorm1d(3)
+    teacher = Average(student)
+    student(5 + torch.randn(64, 3))
+    teacher.update(student, 0.75)
+    torch.testing.assert_close(teacher.model.running_mean, 0.25 * student.running_mean)
+    assert teacher.model.num_batches_tracked == student.num_batches_tracked == 1
+
+
 def test_a_teacher_has_no_stochastic_depth() -> None:
     teacher = Average(nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5)))
     around = nn.ModuleList([teacher]).train()

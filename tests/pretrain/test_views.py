@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from aasp.pretrain.views import MaskingConfig, draw_masks
+from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
+from aasp.model.encoder import EncoderConfig
+from aasp.pretrain.masked import encode_masked
+from aasp.pretrain.views import MaskingConfig, as_clips, draw_masks, encode_visible
+from aasp.stems import STEMS
 
 GRID = (16, 8)
 
@@ -79,3 +85,28 @@ def test_a_clip_of_one_patch_has_nothing_to_predict() -> None:
     assert masks.visible_valid[0].sum(1).tolist() == [1, 1] and not masks.hidden_valid[0].any()
     masks = draw_masks(MaskingConfig(views=2, scheme="random"), (1, 1), torch.tensor([1]))
     assert masks.hidden.shape == (1, 2, 1) and not masks.hidden_valid.any()
+
+
+@pytest.mark.parametrize("name", ["aape", "lowpass", "polyphase", "s4d", "mamba", "conv"])
+def test_short_clips_of_a_batch_see_nothing_of_their_hidden_patches(name: str) -> None:
+    """Masks are padded to the longest clip; what pads them must not count as visible around a patch."""
+    torch.manual_seed(0)
+    taps = {"taps": 16} if name == "aape" else {}
+    config = AudioEncoderConfig(stem=STEMS.find(name)(patch=(8, 32), **taps), encoder=EncoderConfig(16, 1, 2))
+    model, token = AudioEncoder(config).eval(), torch.randn(16)
+    with torch.no_grad():
+        for parameter in model.stem.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    clips = as_clips(model, torch.randn(3, 160, 128), torch.tensor([160, 80, 72]))
+    masks = draw_masks(MaskingConfig(views=1, scheme="random"), clips.grid, clips.columns)
+    seen = torch.zeros(3, 1, clips.grid[0] * clips.grid[1], dtype=torch.bool)
+    seen = seen.scatter(2, masks.visible, masks.visible_valid)[:, 0].unflatten(1, clips.grid)
+    other = torch.where(seen.repeat_interleave(8, 1).repeat_interleave(32, 2), clips.mel, torch.randn_like(clips.mel))
+    with torch.no_grad():
+        both = [replace(clips, mel=mel) for mel in (clips.mel, other)]
+        visible = [encode_visible(model, one, masks.visible, masks.visible_valid) for one in both]
+        masked = [encode_masked(model, one, masks, token) for one in both]
+    assert not torch.equal(clips.mel, other)
+    there = torch.cat([torch.ones(3, 1, dtype=torch.bool), masks.visible_valid[:, 0]], dim=1)
+    torch.testing.assert_close(visible[0][there], visible[1][there], atol=1e-5, rtol=0)
+    torch.testing.assert_close(masked[0], masked[1], atol=1e-5, rtol=0)

@@ -40,7 +40,7 @@ HEADS = {"byol_a": (32, 16), "atst_frame": (32, 16), "atst_clip": (32, 16), "lej
 TASKS = ("finetune layer", "finetune batch")
 DOUBLE = ("byol_a", "atst_clip", "cola")
 """Computed in float64: similar clips are normalised over the batch, or compared, which amplifies rounding."""
-METHOD_NAMES = (*METHODS.ours(), "aasp mixed")
+METHOD_NAMES = (*METHODS.ours(), "aasp mixed", "aasp spectrum", "aasp wide")
 
 
 class SameDraws(TorchFunctionMode):
@@ -80,13 +80,15 @@ def next_of(index: Tensor, count: int) -> Tensor:
 
 
 def recipe_of(name: str) -> Recipe:
-    """A method, small; "mixed": with mixtures."""
+    """A method, small; "mixed": with mixtures; "spectrum": with its loss; "wide": windows longer than a patch."""
     name, _, variant = name.partition(" ")
     config = METHODS.ours()[name]
     fields = {"method": name, **{f"model.encoder.{field}": value for field, value in MODEL.items()}}
     fields |= {"data.batch": CLIPS, "data.crop_seconds": SAMPLES / 16_000}
     fields |= {"model.stem": "aape" if name == "aasp" else "conv", "model.vector": "none"}
-    fields["model.stem.patch"] = "16,16"
+    fields |= (
+        {"model.stem.patch": "8,32", "model.stem.taps": 16} if variant == "wide" else {"model.stem.patch": "16,16"}
+    )
     own = {field.name for field in dataclasses.fields(config)}
     for field, value in SMALL.items():
         part, _, inner = field.partition(".")
@@ -97,6 +99,8 @@ def recipe_of(name: str) -> Recipe:
         fields["method.head"] = HEADS[name]
     if variant == "mixed":
         fields["losses.retention"] = 1.0
+    if variant == "spectrum":
+        fields["losses.spectrum"] = 1.0
     if "prototypes" in own:
         fields |= {"prototypes.count": 32, "prototypes.hidden": 32, "prototypes.bottleneck": 16}
     return with_fields(recipes.get("aasp_tiny"), fields)

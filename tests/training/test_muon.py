@@ -140,3 +140,17 @@ def test_recipes_without_it_are_unchanged() -> None:
     assert fingerprint(muon) != fingerprint(tiny)
     with pytest.raises(AaspError, match=r"optimizer\.matrices.*lr.*-1"):
         with_fields(tiny, {"optimizer.matrices": "muon", "optimizer.matrices.lr": "-1"})
+
+
+def test_hooks_of_a_step_are_called_once() -> None:
+    """torch wraps the step of every class of optimizers with hooks, so also the step of AdamW inside Muon's."""
+    net, calls = Net(), []
+    torch.optim.AdamW(net.parameters())
+    optimizer = build(net, OptimizerConfig(matrices=MUON))
+    optimizer.register_step_post_hook(lambda *_: calls.append(1))
+    net(torch.randn(2, 4)).sum().backward()
+    before = [parameter.clone() for parameter in net.parameters()]
+    set_step(optimizer, 0.01, 0.0)
+    optimizer.step()
+    assert len(calls) == 1
+    assert not any(torch.equal(*pair) for pair in zip(before, net.parameters(), strict=True))

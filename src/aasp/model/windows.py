@@ -16,6 +16,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from aasp.model.positions import Places
+from aasp.stems.contract import only_valid
 from aasp.tracing import is_exported
 
 if TYPE_CHECKING:
@@ -199,6 +200,6 @@ def _encode(
         windows = torch.arange(mel_WTM.shape[0], device=mel_WTM.device)[:, None]
         tokens = stem(mel_WTM.unflatten(1, (-1, patch))[windows, chosen_Wg].flatten(1, 2))
     else:
-        tokens = stem.views(mel_WTM, index_Wn[:, None], valid)[:, 0]
+        tokens = stem.views(mel_WTM, only_valid(index_Wn, over_bands(seen_Wg))[:, None], valid)[:, 0]
     places = Places(stem.grid(mel_WTM.shape[1]), index_Wn)
     return model.encode_tokens(tokens, places, None if valid is None else over_bands(seen_Wg), layers)

@@ -44,7 +44,9 @@ Source = TypeVar("Source", bound=nn.Module)
 
 
 class Average(nn.Module, Generic[Source]):
-    """An exponential moving average of all parameters of a module; always in evaluation mode, without stochastic depth.
+    """An exponential moving average of a module; always in evaluation mode, without stochastic depth.
+
+    Parameters and statistics in buffers (of a batch norm) are averaged; other buffers, such as counts, are copied.
 
     Args:
         source: the module to copy.
@@ -62,6 +64,8 @@ class Average(nn.Module, Generic[Source]):
     def update(self, source: nn.Module, momentum: float) -> None:
         """Move the average towards the source by 1 - momentum, in one call for all tensors."""
         torch._foreach_lerp_(list(self.model.parameters()), list(source.parameters()), 1.0 - momentum)
+        for ours, theirs in zip(self.model.buffers(), source.buffers(), strict=True):
+            ours.lerp_(theirs, 1.0 - momentum) if ours.is_floating_point() else ours.copy_(theirs)
 
     @torch.no_grad()
     def distance(self, source: nn.Module) -> Tensor:

@@ -36,11 +36,13 @@ class Initial:
             encoder (`aasp.weights.model_hash`); "weights", a description of them.
         model: the encoder of the run or model.
         tensors: all tensors of a run, by their names in its method; empty for a model.
+        prefix: of the encoder's tensors in a run (`Method.exported`); empty for a model.
     """
 
     facts: dict[str, Any]
     model: AudioEncoder
     tensors: Mapping[str, Tensor]
+    prefix: str = ""
 
     def give(self, objective: Method) -> list[str]:
         """Copy matching tensors into a method; returns a report of taken, new and unfit tensors, as lines.
@@ -52,7 +54,9 @@ class Initial:
                 recipe has fixed ones.
         """
         encoders = {name: part for name, part in objective.named_modules() if isinstance(part, AudioEncoder)}
-        owners, tensors = [f"{name}." for name in encoders], dict(self.tensors)
+        owners = [f"{name}." for name in encoders]
+        left = () if self.prefix == objective.exported else objective.own
+        tensors = {name: tensor for name, tensor in self.tensors.items() if not name.startswith(left)}
         for owner, part in zip(owners, encoders.values(), strict=True):
             if not any(owner + name in tensors for name in part.state_dict()):  # another method may nest it elsewhere
                 tensors |= {owner + name: tensor for name, tensor in self.model.state_dict().items()}
@@ -95,7 +99,7 @@ def read_initial(path: str | Path) -> Initial:
     encoder.load_state_dict(own)
     at: dict[str, Any] = {"recipe": recipe.get("name"), "step": step}
     facts = {"model": str(folder), **at, "model_hash": model_hash(encoder), "weights": "a run's"}
-    return Initial(facts, encoder, tensors)
+    return Initial(facts, encoder, tensors, prefix)
 
 
 def exported(objective: Method) -> dict[str, str]:

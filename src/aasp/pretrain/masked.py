@@ -11,6 +11,7 @@ from torch import Tensor
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.views import Clips, MaskingConfig, Masks
+from aasp.stems.contract import only_valid
 
 
 def check_single(masking: MaskingConfig) -> None:
@@ -36,7 +37,7 @@ def encode_masked(model: AudioEncoder, clips: Clips, masks: Masks, mask_token_D:
         Tokens, the class token first, shape (B, 1 + N, D). No token depends on the content of a hidden patch.
     """
     visible_Bn = masks.visible[:, 0]
-    tokens_BnD = model.stem.views(clips.mel, masks.visible, clips.valid)[:, 0]
+    tokens_BnD = model.stem.views(clips.mel, only_valid(masks.visible, masks.visible_valid), clips.valid)[:, 0]
     empty_D = mask_token_D.to(tokens_BnD.dtype)
     tokens_BnD = torch.where(masks.visible_valid[:, 0, :, None], tokens_BnD, empty_D)
     empty_BND = empty_D.expand(len(tokens_BnD), clips.grid[0] * clips.grid[1], -1)

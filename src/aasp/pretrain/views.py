@@ -21,6 +21,7 @@ from aasp.errors import AaspError
 from aasp.fields import formerly, reads_old_names
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.model.encoder import EncoderOutput
+from aasp.stems.contract import only_valid
 
 
 @dataclass
@@ -102,7 +103,7 @@ def encode_visible_layers(model: AudioEncoder, clips: Clips, patches: Tensor, va
 
 
 def _encode_patches(model: AudioEncoder, clips: Clips, patches: Tensor, valid: Tensor, layers: bool) -> EncoderOutput:
-    tokens = model.stem.views(clips.mel, patches, clips.valid).flatten(0, 1)
+    tokens = model.stem.views(clips.mel, only_valid(patches, valid), clips.valid).flatten(0, 1)
     places = model.places(clips.mel, patches.flatten(0, 1))
     return model.encoder(tokens, places, None if clips.valid is None else valid.flatten(0, 1), layers)
 

@@ -185,7 +185,7 @@ class Stem(nn.Module, ABC):
 
         Args:
             mel_BTM: as in `forward`.
-            visible_BVn: indices of each view's visible patches, shape (B, V, n).
+            visible_BVn: indices of each view's visible patches, shape (B, V, n); all are visible (see `only_valid`).
             valid_BN: as in `forward`.
 
         Returns:
@@ -212,6 +212,11 @@ def gather_patches(tokens_BND: Tensor, index_BVn: Tensor) -> Tensor:
     """Gather tokens (B, N, ...) at indices (B, V, n) to (B, V, n, ...), in one gather for all views."""
     clips = torch.arange(tokens_BND.shape[0], device=tokens_BND.device)[:, None, None]
     return tokens_BND[clips, index_BVn]
+
+
+def only_valid(index_BVn: Tensor, valid_BVn: Tensor) -> Tensor:
+    """Indices (B, V, n) in which padding repeats the first one: all that `Stem.views` is given count as visible."""
+    return torch.where(valid_BVn, index_BVn, index_BVn[..., :1])
 
 
 def gather_own_patches(x_BVN: Tensor, index_BVn: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ of the iteration is ours: every factor is a polynomial in G Gᵀ, so that only t
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 
 import torch
@@ -21,6 +22,10 @@ from aasp.training.layout import laid_out_as, whole
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
+
+
+_STEP = inspect.unwrap(torch.optim.AdamW.step)
+"""Without hooks, which torch calls around the step of every optimizer, also of one inside another."""
 
 
 class Muon(torch.optim.AdamW):
@@ -33,7 +38,7 @@ class Muon(torch.optim.AdamW):
         groups = self.param_groups
         try:
             self.param_groups = [group for group in groups if "momentum" not in group]
-            super().step()
+            _STEP(self)
         finally:
             self.param_groups = groups
         for group in groups:

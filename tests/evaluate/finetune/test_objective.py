@@ -11,8 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from aasp.evaluate.finetune.augment import AugmentConfig
 from aasp.evaluate.finetune.objective import FinetuneObjective
 from aasp.evaluate.finetune.recipe import FinetuneRecipe
+from aasp.features.pcen import PCENConfig
 from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.model.encoder import EncoderConfig
@@ -109,6 +111,15 @@ def test_each_mode_trains_its_own_parameters_only(mode: Any, norm: Any, encoder:
     statistics = {f"norm.{name}" for name, _ in objective.model.norm.named_buffers()}
     assert moved(states[0], states[2]) == expected | statistics
     assert len(statistics) == (3 if norm == "batch" else 0)
+
+
+def test_a_front_end_that_is_trained_gets_gradients(encoder: AudioEncoder) -> None:
+    config = replace(encoder.config, frontend=PCENConfig(trained=True))
+    recipe = replace(PLAIN, augment=AugmentConfig(gain_db=3.0, roll_seconds=0.1, mixup=1.0, mask=0.2))
+    objective = build(AudioEncoder(config), recipe)
+    objective(batch())["loss"].backward()
+    learned = dict(objective.model.encoder.frontend.named_parameters())
+    assert learned and all(one.grad is not None and bool(one.grad.abs().sum() > 0) for one in learned.values())
 
 
 def test_rates_fall_layer_by_layer_as_in_eat(encoder: AudioEncoder) -> None:

@@ -70,7 +70,8 @@ class FinetuneObjective(nn.Module):
         """
         augment, encoder = self.recipe.augment, self.model.encoder
         target_BK = batch["target"]
-        with torch.no_grad():
+        learns = torch.is_grad_enabled() and any(one.requires_grad for one in encoder.frontend.parameters())
+        with torch.set_grad_enabled(learns):
             mel_BTM, frames_B, target_BK = augmented(encoder, augment, batch["wave"], batch["length"], target_BK)
         stages, valid_BG = self._seen(mel_BTM, frames_B)
         if self.model.config.over_time:  # a row is a time patch that is not padding and was not dropped
@@ -81,7 +82,7 @@ class FinetuneObjective(nn.Module):
         loss = self._loss(logits_BK, target_BK)
         diagnostics = self._diagnostics(logits_BK.detach(), target_BK) if diagnose else {}
         if diagnose:
-            diagnostics |= encoder.stem.diagnostics(mel_BTM)
+            diagnostics |= encoder.stem.diagnostics(mel_BTM.detach())
         return {"loss": loss, "losses": {self.recipe.loss: loss}, "diagnostics": diagnostics}
 
     def _diagnostics(self, logits_BK: Tensor, target_BK: Tensor) -> dict[str, Tensor]:

@@ -74,6 +74,8 @@ class LossesConfig:
             yield "the utterance target is standardised"
         if self.retention:
             yield "clips are mixed with others"
+        if self.spectrum:
+            yield "modulation spectra are standardised"
 
     def idle(self, clips: int, views: int, utterance: str) -> Iterator[tuple[str, str]]:
         """Losses that are always zero, by name, and why.

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from aasp.casting import widened, without_autocast
 from aasp.errors import AaspError
+from aasp.pretrain.losses.valid import Gather, alone, valid_mean
 from aasp.stems.aape import AaPE
 from aasp.stems.contract import Stem
 from aasp.stems.lambda_encoder import gamma_range
@@ -28,13 +29,17 @@ def modulation_spectra(patches: Tensor) -> Tensor:
     return torch.log(1e-3 + power)
 
 
-def spectrum_loss(predicted: Tensor, spectra: Tensor, valid_BN: Tensor | None = None) -> Tensor:
-    """Mean squared error of predictions (B, N, K) of spectra (B, N, K), which are standardised over valid patches."""
-    weight = torch.ones_like(spectra[..., :1]) if valid_BN is None else valid_BN[..., None].to(spectra.dtype)
-    mean = lambda x: (x * weight).sum((0, 1)) / weight.sum()
-    centred = spectra - mean(spectra)
-    standardised = centred * torch.rsqrt(mean(centred.square()) + 1e-5)
-    return mean((predicted - standardised).square()).mean()
+def spectrum_loss(predicted: Tensor, spectra: Tensor, valid_BN: Tensor | None = None, gather: Gather = alone) -> Tensor:
+    """Mean squared error of predictions (B, N, K) of spectra (B, N, K), standardised over valid patches.
+
+    Statistics are of the patches of all processes; the result is this process's part, as of `valid_mean`.
+    """
+    valid = torch.ones_like(spectra[..., :1]) if valid_BN is None else valid_BN[..., None].to(spectra.dtype)
+    total = lambda x: gather((x * valid).sum((0, 1))[None])[0].sum(0)
+    count = total(torch.ones_like(spectra))
+    centred = spectra - total(spectra) / count
+    standardised = centred * torch.rsqrt(total(centred.square()) / count + 1e-5)
+    return valid_mean((predicted - standardised).square(), valid.expand_as(spectra), gather)
 
 
 class SpectrumHead(nn.Module):
@@ -54,7 +59,7 @@ class SpectrumHead(nn.Module):
             raise AaspError(f"{text}; set model.stem=aape model.stem.parameters=estimated, or losses.spectrum=0")
         self.head = nn.Linear((2 + stem.config.chirp) * stem.count, stem.patch[0] // 2)
 
-    def forward(self, stem: AaPE, mel_BTM: Tensor, valid_BN: Tensor | None) -> Tensor:
+    def forward(self, stem: AaPE, mel_BTM: Tensor, valid_BN: Tensor | None, gather: Gather = alone) -> Tensor:
         """The loss for unmasked log-mels (B, T, M); no gradient flows through the targets."""
         patches = stem.cut(mel_BTM)
         bounds = (*stem.bounds, gamma_range(stem.patch[0]))
@@ -63,4 +68,4 @@ class SpectrumHead(nn.Module):
         predicted = self.head(shares.flatten(1, 2))
         with without_autocast(mel_BTM):
             spectra = modulation_spectra(widened(patches.detach())).flatten(1, 2)
-            return spectrum_loss(widened(predicted), spectra, valid_BN)
+            return spectrum_loss(widened(predicted), spectra, valid_BN, gather)

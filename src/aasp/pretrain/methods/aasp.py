@@ -118,7 +118,7 @@ class AaSP(Method):
             mixtures = masks, mixed_BN, partner_B, self.gather
             losses["retention"] = retention_loss(predicted, target_BND[:count], *mixtures)
         if self.spectrum is not None:
-            losses["spectrum"] = self.spectrum(student.stem, clips.mel, clips.valid)
+            losses["spectrum"] = self.spectrum(student.stem, clips.mel, clips.valid, self.gather)
         weights = vars(config.losses) | {"codes": config.codebook.weight}
         if self.codebook is not None:
             codes_BN = patch_codes(self.codebook, student.stem, clips, self.gather, learn=self.training)

@@ -65,6 +65,7 @@ class BEATsTokenizer(Method):
     """Teacher, tokenizer, estimator; `forward` is the training step."""
 
     exported = "tokenizer.encoder."
+    own = ("tokenizer.",)  # of an iteration of BEATs, this is the previous tokenizer
 
     def __init__(self, config: BEATsTokenizerConfig, recipe: Recipe, gather: Gather) -> None:
         super().__init__()
@@ -76,7 +77,7 @@ class BEATsTokenizer(Method):
         size = EncoderConfig(encoder.width, heads=encoder.heads)
         self.estimator = nn.ModuleList(Block(size, drop_path=0.0) for _ in range(config.estimator))
         self.head = nn.Sequential(nn.LayerNorm(encoder.width, eps=1e-6), nn.Linear(encoder.width, encoder.width))
-        self.drawn: Tensor | None = self.teacher.encoder.class_token.detach().clone()
+        self.drawn: Tensor | None = next(self.teacher.encoder.blocks.parameters()).detach().clone()
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
@@ -123,9 +124,9 @@ class BEATsTokenizer(Method):
 
     def _check_teacher(self) -> None:
         """Check once that the teacher no longer has its random initial weights, which are not worth distilling."""
-        drawn_D, token_D = self.drawn, self.teacher.encoder.class_token
+        drawn, now = self.drawn, next(self.teacher.encoder.blocks.parameters())
         self.drawn = None
-        if drawn_D is not None and not token_D.is_meta and torch.equal(drawn_D.to(token_D.device), token_D):
+        if drawn is not None and not now.is_meta and torch.equal(drawn.to(now.device), now):
             raise AaspError("beats_tokenizer: the teacher's weights are random; give --from a run or a model to distil")
 
     def check_health(self, metrics: Mapping[str, float]) -> str | None:
