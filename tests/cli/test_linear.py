@@ -282,6 +282,22 @@ def test_files_that_do_not_exist_are_listed(
     )
     listed = (tmp_path / "x.missing.csv").read_text()
     assert all(f"lost{i}.wav" in listed for i in range(5))
+    index(label=pitch, split=part)
+    assert main(["linear", *words, "--protocol", "knn", "--no-cache"]) == 0
+    assert not (tmp_path / "x.missing.csv").exists(), "nothing is missing any more"
+
+
+def test_without_an_output_no_list_is_written(
+    index: Index, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = index(label=pitch, split=part)
+    with path.open("a") as file:
+        file.write("lost.wav,low,train\n")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "missing.csv").write_text("three years of work")
+    assert main(["linear", str(model), *map(str, index_arguments(path))]) == 2
+    assert "1 of 31 files do not exist: " in capsys.readouterr().err
+    assert (tmp_path / "missing.csv").read_text() == "three years of work"
 
 
 OWN = """

@@ -145,6 +145,18 @@ def test_a_named_bad_file_does_not_stop_the_others(shown: Shown) -> None:
     assert "aasp: error: not usable: 2 of 4 files, the first " in err
 
 
+def test_a_sound_that_is_named_twice_is_classified_once(shown: Shown) -> None:
+    out, err = shown("model", "a.wav", "./a.wav", "sounds", "sounds/b.flac")
+    assert [Path(line.split("\t")[0]).name for line in out.splitlines()] == ["a.wav", "b.flac", "c.wav"]
+    assert "named more than once, and classified once: 2" in err
+
+
+def test_a_name_that_is_not_utf8_is_one_line(shown: Shown) -> None:
+    Path("a.wav").rename("caf\udce9.wav")
+    out, err = shown("model", "caf\udce9.wav", "sounds/b.flac", code=2)
+    assert out.count("\n") == 1 and "its name is not valid UTF-8" in err
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [

@@ -207,7 +207,9 @@ def test_done_is_done(source: Path, shards: Path) -> None:
     before = contents(shards)
     assert written(source, shards).samples == 11
     assert contents(shards) == before
-    assert "shards of another set, or made with other settings" in refused(source, shards, flac=True)
+    assert "shards of another set, of sounds that have changed since, or made with other settings" in refused(
+        source, shards, flac=True
+    )
 
 
 def test_another_channel_is_another_set(tmp_path: Path) -> None:
@@ -226,7 +228,7 @@ def test_another_channel_is_another_set(tmp_path: Path) -> None:
 
     made("first", "done")
     before = contents(tmp_path / "done")
-    with pytest.raises(AaspError, match="shards of another set, or made with other settings"):
+    with pytest.raises(AaspError, match="that have changed since, or made with other settings"):
         made("2", "done")
     with pytest.raises(KeyboardInterrupt):
         made("first", "torn", stop=True)
@@ -235,6 +237,47 @@ def test_another_channel_is_another_set(tmp_path: Path) -> None:
             made(other, "torn")
     made("first", "torn")
     assert made("first", "done").samples == 3 and contents(tmp_path / "torn") == contents(tmp_path / "done") == before
+
+
+def test_sounds_that_have_changed_are_not_mixed_with_earlier_ones(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+
+    def write(first: int) -> None:
+        for number in range(3):
+            soundfile.write(tmp_path / "in" / f"{number}.wav", wave_of(first + number), 16_000, subtype="PCM_16")
+
+    def made(out: str, stop: bool = False) -> shard_folder.Written:
+        def progress(done: int, total: int) -> None:
+            if stop:
+                raise KeyboardInterrupt
+
+        settings = sharding.Settings(size_mb=0)
+        return sharding.shard(Manifest.open(tmp_path / "in")[0], [], tmp_path / out, settings, progress=progress)
+
+    write(0)
+    made("done")
+    with pytest.raises(KeyboardInterrupt):
+        made("torn", stop=True)
+    write(10)
+    with pytest.raises(AaspError, match="of sounds that have changed since"):
+        made("done")
+    with pytest.raises(AaspError, match="unfinished shards with other sounds or labels"):
+        made("torn")
+    write(0)
+    os.utime(tmp_path / "in" / "0.wav", ns=(1, 1))  # another time alone, which may be another content in a large set
+    with pytest.raises(AaspError, match="sounds of shard 0 have changed since it was written; choose another --out"):
+        made("torn")
+    assert made("done").samples == 3
+
+
+def test_what_16_bits_cannot_hold_is_skipped_and_listed(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name, gain in (("loud", 4.0), ("faint", 1e-5), ("fine", 0.5), ("silent", 0.0)):
+        wave = gain * np.sin(np.arange(4_000) / 10)
+        soundfile.write(tmp_path / "in" / f"{name}.wav", wave.astype(np.float32), 16_000, subtype="FLOAT")
+    assert written(tmp_path / "in", tmp_path / "out", flac=True).samples == 2
+    listed = (tmp_path / "out" / "skipped.csv").read_text()
+    assert 'loud.wav,"it reaches 4, and 16-bit FLAC holds 1' in listed and "faint.wav,it is too faint" in listed
 
 
 def test_what_is_refused(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

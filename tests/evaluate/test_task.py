@@ -127,6 +127,14 @@ def test_a_sound_in_two_parts_makes_no_task(groups: list[str] | None) -> None:
         Task.of(torn, choose="next_fold")
 
 
+def test_rows_of_one_sound_are_one_cluster() -> None:
+    made = set_of(LABELS, PARTS)
+    assert Task.of(made, choose="next_fold").groups is None
+    twice = replace(made, sounds=[*made.sounds[:-1], made.sounds[-2]])
+    groups = Task.of(twice, choose="next_fold").groups
+    assert groups is not None and groups.tolist() == [str(min(row, 8)) for row in range(10)]
+
+
 def test_synonyms_of_part_names_are_understood() -> None:
     meant = task_of(LABELS, PARTS).rounds[0]
     (only,) = task_of(LABELS, [{"train": "Training", "valid": " DEV", "test": "eval"}[part] for part in PARTS]).rounds

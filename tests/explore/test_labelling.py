@@ -178,6 +178,7 @@ def test_a_file_that_is_not_of_this_index_is_refused(
         (["--labels", "labels.txt"], "no such format: labels.txt; end it in .csv"),
         (["--labels", "labels.csv", "--port", "70000"], "--port 70000: give a number from 0 to 65535"),
         (["--labels", "no.csv", "--predict", "p.csv"], "no.csv: no such file; label some sounds first"),
+        (["--labels", "l.csv", "--predict", "./l.csv", "--overwrite"], "--predict l.csv is the file of labels"),
         (["--labels", "labels.csv"], "nowhere: no such folder; make one by `aasp index"),
     ],
 )

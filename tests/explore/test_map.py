@@ -15,15 +15,18 @@ from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import soundfile
 
 from aasp.cli.main import main
 from aasp.errors import AaspError
 from aasp.explore import map as module
+from aasp.explore.columns import columns
 from aasp.explore.layout import clusters, density, on_plane
 from aasp.explore.map import write_map
 from aasp.index import Index
+from aasp.index.layout import COLUMNS
 from hostile import NAME
 
 HOSTILE = NAME.replace("/", "_") + ".wav"
@@ -62,6 +65,15 @@ def test_a_row_has_its_name_its_labels_and_its_sound(page: Path) -> None:
     for at in (0, 1, 2):
         wave, rate = soundfile.read(io.BytesIO(sounds[at]))
         assert np.abs(np.fft.rfft(wave, rate)).argmax() == 300 + 200 * (at % 3), "the tone of its file"
+
+
+def test_decimals_of_a_csv_are_numbers_and_whole_numbers_names() -> None:
+    texts = {"score": ["0.5", "", "2"], "fold": ["1", "2", "1"], "site": ["1.5", "x", ""]}
+    own = {name: pa.array([None] * 3, kind) for name, kind in COLUMNS.items()}
+    found = {column["name"]: column for column in columns(pa.table({**own, **texts}), np.array([0, 1, 0]))}
+    assert found["score"]["kind"] == "number"
+    np.testing.assert_array_equal(unpacked(found["score"]["numbers"], "<f8"), [0.5, np.nan, 2])
+    assert found["fold"]["values"] == ["1", "2"] and found["site"]["values"] == ["1.5", "x"]
 
 
 def test_nothing_but_our_scripts_and_styles_runs(page: Path) -> None:

@@ -30,7 +30,7 @@ def probe(path: str | os.PathLike[str]) -> AudioInfo:
         AudioError: the file is missing, empty, truncated, of zero length or 0 Hz, not audio, or not what its
             extension says; or its decoder hangs or crashes.
     """
-    name = os.fspath(path)
+    name = checked_name(os.fspath(path))
     with on_disk(name) as file:
         if not apart.is_suspect(file):
             return reading.probe(file, name)
@@ -69,11 +69,24 @@ def read(
             that the file does not have, and for a sound that takes more than half of the machine's memory.
         AaspError: `rate` or `seconds` is not positive, `start` is negative, or there is no such choice of channels.
     """
-    name, how = os.fspath(path), dict(rate=rate, start=start, seconds=seconds, channels=channels)
+    name, how = checked_name(os.fspath(path)), dict(rate=rate, start=start, seconds=seconds, channels=channels)
     with on_disk(name) as file:
         if not apart.is_suspect(file):
             return reading.read(file, name, check_audible=check_audible, **how)  # type: ignore[arg-type]
         return apart.call("read", file, name=name, check_audible=check_audible, **how)
+
+
+def checked_name(name: str) -> str:
+    """The name of a file.
+
+    Raises:
+        AudioError: it is not UTF-8, so that no table and no page could hold it.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise AudioError(name, "its name is not valid UTF-8", "rename it") from None
+    return name
 
 
 def check_decodes(path: str | os.PathLike[str], info: AudioInfo) -> None:

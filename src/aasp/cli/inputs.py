@@ -231,12 +231,13 @@ def find_sounds(files: Sequence[str], channels: Channels, path_column: str | Non
 
 
 def _itself(name: str, channels: Channels, found: Found, ending: bool) -> None:
-    from aasp.audio.io import AudioError
+    from aasp.audio.io import AudioError, checked_name
     from aasp.audio.packed import is_file
     from aasp.audio.sounds import chosen
     from aasp.datasets.index import Skipped
 
     try:
+        checked_name(name)
         if ending and is_file(name) and not Path(name).exists():
             raise AudioError(name, "no such file", "check the path")
         sounds = chosen(name, channels)

@@ -50,6 +50,8 @@ def run(argv: list[str]) -> int:
         raise AaspError(f"--port {arguments.port}: give a number from 0 to 65535")
     check_output(arguments.labels, overwrite=True)
     if arguments.predict is not None:
+        if arguments.predict.resolve() == arguments.labels.resolve():
+            raise AaspError(f"--predict {arguments.predict} is the file of labels; name another file")
         check_output(arguments.predict, overwrite=arguments.overwrite)
         if not arguments.labels.exists():
             raise AaspError(f"{arguments.labels}: no such file; label some sounds first, without --predict")

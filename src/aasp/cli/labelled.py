@@ -38,8 +38,8 @@ class LabelledOptions:
     channels: str = "mean"
     """Channel of multi-channel files: mean, first, loudest, a number from 1, or each (one clip per channel)."""
 
-    def open(self, missing_list: Path) -> LabelledSet:
-        """Read the set; missing files of an index, and files skipped in a folder, are listed in `missing_list`.
+    def open(self, missing_list: Path | None) -> LabelledSet:
+        """Read the set; missing files of an index, and files skipped in a folder, are listed in `missing_list`, if any.
 
         Raises:
             AaspError: the options contradict each other, or the data are not valid.

@@ -80,8 +80,10 @@ def run(argv: list[str]) -> int:
         raise AaspError(f"--seeds is {arguments.seeds}; give a number of at least 1")
     if arguments.cache is not None and arguments.no_cache:
         raise AaspError(f"both --cache {arguments.cache} and --no-cache; leave one out")
+    listed = None
     if arguments.out is not None:
         check_output(arguments.out, overwrite=arguments.overwrite)
+        listed = arguments.out.with_suffix(".missing.csv")
 
     from aasp.cli.linear_others import Other
     from aasp.cli.linear_results import Scored, show_lead, show_scores, write_results
@@ -96,8 +98,9 @@ def run(argv: list[str]) -> int:
         text = "regression is by ridge; leave --protocol out"
         raise AaspError(f"--protocol {arguments.protocol} with --task {arguments.task}: {text}")
     protocol = Protocol.of(arguments.protocol or usual, arguments.layer, arguments.pooling, arguments.lr)
-    listed = Path("missing.csv") if arguments.out is None else arguments.out.with_suffix(".missing.csv")
     labelled = arguments.open(listed)
+    if listed is not None and not labelled.missing:
+        listed.unlink(missing_ok=True)  # of an earlier run
     encoders = [load(model, place) for model in arguments.models]
     others = [Other.open(name, arguments.device, arguments.precision) for name in arguments.encoder]
     # Before the slow part, so that errors are reported at once.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -96,8 +97,10 @@ def run(argv: list[str]) -> int:
     models = list(folds.values())
     config = models[0].config
     found = find_sounds(files, channels or checked(config.channels), arguments.path_column, ending=False)
-    skipped = found.skipped
-    paths = _paths(found.sounds)
+    skipped, sounds = found.skipped, _each_once(found.sounds)
+    if len(sounds) < len(found.sounds):
+        print(f"named more than once, and classified once: {len(found.sounds) - len(sounds):,}", file=sys.stderr)
+    paths = _paths(sounds)
     if how is not None:  # before the slow part
         if config.numbers is not None:
             number = f"{model} predicts a number, {config.classes[0]}, not classes, so it has no events"
@@ -117,7 +120,7 @@ def run(argv: list[str]) -> int:
     top = arguments.top or (len(config.classes) if arguments.json else TOP)
     printed = 0
     with bar("classifying") as show:
-        for said in _predicted(arguments, models, found.sounds, window, running, skipped, show):
+        for said in _predicted(arguments, models, sounds, window, running, skipped, show):
             one = replace(said, path=paths.get(said.path, said.path))
             events = None if how is None else events_of(one, config.classes, how)
             if written is not None and events is not None:
@@ -136,6 +139,16 @@ def run(argv: list[str]) -> int:
         count = sum(map(len, events_by_file.values()))
         print(f"{written[0]}: {count:,} events in {len(events_by_file):,} file(s), {written[1]}")
     return _end(files, [file._replace(path=paths.get(file.path, file.path)) for file in skipped], printed)
+
+
+def _each_once(sounds: Sequence[Sound]) -> list[Sound]:
+    """Sounds without repeats: their events would count twice."""
+    from aasp.audio.sounds import channels_of, files
+
+    first: dict[tuple, Sound] = {}
+    for sound in sounds:
+        first.setdefault((*map(os.path.abspath, files(sound)), channels_of(sound)), sound)
+    return list(first.values())
 
 
 def _paths(sounds: Sequence[Sound]) -> dict[str, str]:

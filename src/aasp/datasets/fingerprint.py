@@ -6,14 +6,14 @@ Source: ours.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 
 import numpy as np
 
 from aasp.audio import parquet_rows, remote
 from aasp.audio.error import AudioError
-from aasp.audio.packed import Place, place
+from aasp.audio.packed import Place, file_of, place
 from aasp.audio.sounds import Sound, files
 
 FILES = 256
@@ -43,6 +43,18 @@ def contents(count: int, sound: Callable[[int], Sound]) -> str:
             except (OSError, AudioError):
                 digest.update(b"gone;")
     return digest.hexdigest()[:16]
+
+
+def stamps(sounds: Iterable[Sound]) -> str:
+    """Hash of the sizes and times of all files of some sounds; a file that is gone or in a store counts as "gone"."""
+    digest = sha256()
+    for path in (path for sound in sounds for path in files(sound)):
+        try:
+            status = os.stat(file_of(path))
+            digest.update(f"{status.st_size} {status.st_mtime_ns};".encode())
+        except OSError:
+            digest.update(b"gone;")
+    return digest.hexdigest()
 
 
 def _seen(path: str) -> bytes:

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,8 @@ def check_folder(out: Path, job: dict[str, Any], finished: bool) -> None:
     if not out.is_dir():
         raise AaspError(f"output is a file: {out}; name a folder")
     if finished:
-        raise AaspError(f"{out}: shards of another set, or made with other settings; choose another --out")
+        text = "shards of another set, of sounds that have changed since, or made with other settings"
+        raise AaspError(f"{out}: {text}; choose another --out")
     clear_left(out)
     names = set(os.listdir(out))
     known = {UNFINISHED, SKIPPED} if UNFINISHED in names else set()
@@ -103,18 +105,32 @@ def check_folder(out: Path, job: dict[str, Any], finished: bool) -> None:
         was = json.loads((out / UNFINISHED / JOB).read_text())
     except (OSError, ValueError):
         return
+    was = {"contents": job["contents"], **was}  # earlier versions did not record it
     names = {name for name in {**was, **job} if was.get(name) != job.get(name)}
     if names:
-        options = (f"--{name.replace('_', '-')}" for name in sorted(names - {"rows"}))
-        text = ", ".join([*options, *["sounds or labels"] * ("rows" in names)])
+        options = (f"--{name.replace('_', '-')}" for name in sorted(names - {"rows", "contents"}))
+        text = ", ".join([*options, *["sounds or labels"] * bool(names & {"rows", "contents"})])
         raise AaspError(f"{out}: unfinished shards with other {text}; run that command again, or choose another --out")
 
 
-def finished(out: Path, job: dict[str, Any]) -> list[dict[str, Any]]:
-    """The metadata of complete shards; all other files are removed, to be written again."""
+def finished(out: Path, job: dict[str, Any], stamp: Callable[[int, int], str]) -> list[dict[str, Any]]:
+    """The metadata of complete shards; all other files are removed, to be written again.
+
+    Args:
+        out: the folder.
+        job: what is written.
+        stamp: `aasp.datasets.fingerprint.stamps` of the rows from one to another.
+
+    Raises:
+        AaspError: the sounds of a complete shard have changed since.
+    """
     parts: list[dict[str, Any]] = []
-    whole = {UNFINISHED, SKIPPED}
+    whole, begin = {UNFINISHED, SKIPPED}, 0
     while (part := _part(out, len(parts))) is not None and (out / UNFINISHED / JOB).exists():
+        now, begin = stamp(begin, part["next"]), part["next"]
+        if part.get("stamps", now) != now:
+            text = f"sounds of shard {len(parts)} have changed since it was written"
+            raise AaspError(f"{out}: {text}; choose another --out, or remove this folder")
         whole.add(part["shard"]["name"] if part["shard"] else "")
         parts.append(part)
     for name in set(os.listdir(out)) - whole:

@@ -20,6 +20,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import soundfile
@@ -27,8 +28,9 @@ import soundfile
 from aasp.audio.io import AudioError, probe
 from aasp.audio.packed import on_disk, place
 from aasp.audio.priority import let_computing_first
-from aasp.audio.sounds import read_sound
+from aasp.audio.sounds import describe, read_sound
 from aasp.datasets.channel_column import COLUMN, choices
+from aasp.datasets.fingerprint import contents, stamps
 from aasp.datasets.index import Skipped, shared_folder
 from aasp.datasets.manifest import Manifest, write_skipped
 from aasp.datasets.shard_folder import (
@@ -54,6 +56,7 @@ RATE = 16_000
 _FLAC_BYTES = 0.6 * 2 * RATE  # per second, approximately
 _AHEAD = 8  # queued sounds per thread
 _BATCH = 256
+_LOUDEST = 2.0  # lossy files may overshoot full scale, which is clipped
 _MADE = pa.schema({"path": pa.string(), "seconds": pa.float64(), "rate": pa.int32(), "channels": pa.int32()})
 _MADE = _MADE.append(pa.field("source", pa.string()))
 _JSON_TYPES = (
@@ -102,10 +105,10 @@ def shard(
     """
     labels = _labels(manifest, settings)
     job = {"format": 1, **asdict(settings), "columns": labels, "rows": digest(manifest.table.select(["path", *labels]))}
-    job |= _channels(manifest, settings)
+    job |= _channels(manifest, settings) | {"contents": contents(len(manifest), manifest.sound)}
     job = json.loads(json.dumps(job))
     done = written(out)
-    if done is not None and done["job"] == job:
+    if done is not None and {"contents": job["contents"], **done["job"]} == job:  # earlier versions did not record it
         shutil.rmtree(out / UNFINISHED, ignore_errors=True)
         return counted(out, done)
     check_folder(out, job, done is not None)
@@ -114,7 +117,7 @@ def shard(
         work.mkdir(parents=True, exist_ok=True)
         if not stack.enter_context(locked(work / "lock")):
             raise AaspError(f"{out}: another process is writing these shards; wait for it")
-        parts = finished(out, job)
+        parts = finished(out, job, lambda begin, end: stamps(map(manifest.sound, range(begin, end))))
         begin = parts[-1]["next"] if parts else 0
         check_space(out, _needed(manifest, begin, settings))
         if not parts:
@@ -132,7 +135,7 @@ class _Making:
     """Samples in the order of the rows, read and encoded ahead by threads."""
 
     def __init__(self, manifest: Manifest, labels: list[str], settings: Settings, begin: int, workers: int) -> None:
-        self._manifest, self._labels, self._flac = manifest, labels, settings.flac
+        self.manifest, self._labels, self._flac = manifest, labels, settings.flac
         self._folder = len(shared_folder(manifest.table["path"]))
         self._pool = ThreadPoolExecutor(max(1, workers), "sharding", let_computing_first)
         self._ahead, self._most = deque[Future](), _AHEAD * max(1, workers)
@@ -142,7 +145,7 @@ class _Making:
     @property
     def schema(self) -> pa.Schema:
         """Schema of the index."""
-        fields = [*_MADE, *self._manifest.table.select(self._labels).schema]
+        fields = [*_MADE, *self.manifest.table.select(self._labels).schema]
         return pa.schema({field.name: _flat(field.type) for field in fields})
 
     def __enter__(self) -> _Making:
@@ -167,7 +170,7 @@ class _Making:
 
     def _noted(self, begin: int) -> Iterator[tuple[int, str, dict[str, Any]]]:
         """Each row's number, its path, and its other columns."""
-        table = self._manifest.table.select(["path", *self._labels])
+        table = self.manifest.table.select(["path", *self._labels])
         for first in range(begin, table.num_rows, _BATCH):
             for row, noted in enumerate(table.slice(first, _BATCH).to_pylist(), start=first):
                 path = noted.pop("path")
@@ -183,7 +186,12 @@ class _Making:
         return row, {**facts, **noted}, Sample(content, extension, noted)
 
     def _encoded(self, row: int) -> tuple[bytes, str, dict[str, Any]]:
-        wave = read_sound(self._manifest.sound(row), rate=RATE)
+        sound = self.manifest.sound(row)
+        wave = read_sound(sound, rate=RATE)
+        peak = float(np.abs(wave).max(initial=0.0))
+        if peak > _LOUDEST or 0 < peak < 2.0**-16:
+            what = f"reaches {peak:.3g}, and 16-bit FLAC holds 1" if peak > 1 else "is too faint for 16-bit FLAC"
+            raise AudioError(describe(sound), f"it {what}", "leave out --flac")
         content = BytesIO()
         soundfile.write(content, wave, RATE, format="FLAC", subtype="PCM_16")
         return content.getvalue(), ".flac", {"seconds": len(wave) / RATE, "rate": RATE, "channels": 1}
@@ -203,7 +211,7 @@ def _copied(path: str) -> tuple[bytes, str, dict[str, Any]]:
 
 def _one_shard(out: Path, number: int, made: _Making, begin: int, settings: Settings) -> dict[str, Any]:
     """Write the shard that begins at row `begin`, and its part of the index; return its metadata."""
-    name = f"shard-{number:06d}.tar"
+    name, first = f"shard-{number:06d}.tar", begin
     rows: list[dict[str, Any]] = []
     skipped: list[tuple[str, str]] = []
     written: dict[str, Any] | None
@@ -222,7 +230,8 @@ def _one_shard(out: Path, number: int, made: _Making, begin: int, settings: Sett
     if not rows:  # the last rows of the set can't be used
         (out / name).unlink()
         written = None
-    part = {"next": begin, "shard": written, "skipped": skipped}
+    seen = stamps(map(made.manifest.sound, range(first, begin)))
+    part = {"next": begin, "shard": written, "skipped": skipped, "stamps": seen}
     schema = made.schema.with_metadata({SHARDS: json.dumps(part).encode()})
     with atomic_write(out / UNFINISHED / f"{number:06d}.parquet") as beside:
         pa.parquet.write_table(pa.Table.from_pylist(rows, schema=schema), beside)

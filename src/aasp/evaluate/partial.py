@@ -21,8 +21,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from aasp.audio.packed import file_of, is_file
+from aasp.audio.packed import is_file
 from aasp.audio.sounds import Excerpt, Sound, channels_of, files
+from aasp.datasets.fingerprint import stamps
 from aasp.datasets.index import Skipped
 from aasp.documents import parse_json, read_json
 from aasp.errors import AaspError
@@ -110,7 +111,7 @@ class Partial:
         Raises:
             OSError: the disk is full; earlier shards are kept.
         """
-        metadata = {"last": last, "skipped": skipped, "stamps": _stamps(self._sounds[self.done : last])}
+        metadata = {"last": last, "skipped": skipped, "stamps": stamps(self._sounds[self.done : last])}
         table = table.replace_schema_metadata({_METADATA: json.dumps(metadata).encode()})
         path = self.folder / f"{self.done:012d}.parquet"
         with atomic_write(path) as beside:
@@ -177,7 +178,7 @@ class Partial:
             if metadata is None or int(shard.stem) != self.done:  # damaged, or after a missing one: made again
                 shard.unlink()
                 continue
-            if metadata["stamps"] != _stamps(self._sounds[self.done : metadata["last"]]):
+            if metadata["stamps"] != stamps(self._sounds[self.done : metadata["last"]]):
                 if not overwrite:
                     raise AaspError(self._another({SOUNDS: "as they were"}, {SOUNDS: "changed since"}))
                 shard.unlink()
@@ -214,15 +215,3 @@ def _listing(sounds: Sequence[Sound]) -> str:
 
 def _absolute(path: str) -> str:
     return os.path.abspath(path) if is_file(path) else path
-
-
-def _stamps(sounds: Sequence[Sound]) -> str:
-    """Hash of the files' sizes and times; a file that is gone or in a store counts as "gone"."""
-    digest = hashlib.sha256()
-    for path in (path for sound in sounds for path in files(sound)):
-        try:
-            status = os.stat(file_of(path))
-            digest.update(f"{status.st_size} {status.st_mtime_ns};".encode())
-        except OSError:
-            digest.update(b"gone;")
-    return digest.hexdigest()

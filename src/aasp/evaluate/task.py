@@ -104,6 +104,8 @@ class Task:
             for repeat in labelled.repeats:
                 sound[repeat.row] = repeat.first
             rounds = _rounds(split, sound if group is None else group, choose, seed)
+            if group is None and labelled.repeats:  # rows of one sound are no independent clips
+                group = sound.astype(str)
             task = cls(y, list(labelled.classes), rounds, group, list(labelled.notes), labelled.missing)
             task.notes.extend(_remarks(task, refitted=choose == "next_fold"))
         except AaspError as error:

@@ -38,6 +38,7 @@ def columns(rows: pa.Table, clusters: np.ndarray) -> list[dict[str, Any]]:
 
 def _column(name: str, column: pa.ChunkedArray) -> dict[str, Any] | None:
     """A column, or None if it is not informative: a single value, lists, or a different name for each row."""
+    column = _decimals(column)
     kind = column.type
     if pa.types.is_timestamp(kind):
         column, what = column.cast(pa.timestamp("ms"), safe=False).cast(pa.int64()), "time"
@@ -53,6 +54,18 @@ def _column(name: str, column: pa.ChunkedArray) -> dict[str, Any] | None:
     if not len(text) or text.min() == text.max():
         return None
     return {"name": name, "kind": what, "numbers": _packed(numbers, "<f8")}
+
+
+def _decimals(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Text as numbers if all of it are decimals, as in CSV; whole numbers, which may be names, stay text."""
+    if not pa.types.is_string(column.type):
+        return column
+    text = pc.utf8_trim_whitespace(column)
+    there = text.filter(pc.not_equal(text, ""))
+    numbers = pc.all(pc.match_substring_regex(there, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")).as_py()
+    if not (numbers and pc.any(pc.match_substring(there, ".")).as_py()):
+        return column
+    return pc.if_else(pc.equal(text, ""), None, text).cast(pa.float64())
 
 
 def _categories(name: str, texts: pa.Array | pa.ChunkedArray) -> dict[str, Any]:

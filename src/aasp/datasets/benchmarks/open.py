@@ -109,7 +109,9 @@ def _open_benchmark(name: str, root: str | Path | None, missing_list: str | Path
     if benchmark is not None:
         return benchmark.open(root)
     found = open_folder(root)
-    if not found.missing or missing_list is None:
+    if not found.missing:
         return found
-    write_skipped(found.missing, missing_list)
-    return replace(found, notes=[*found.notes, f"files left out: {len(found.missing):,}, listed in {missing_list}"])
+    if missing_list is not None:
+        write_skipped(found.missing, missing_list)
+    where = f"listed in {missing_list}" if missing_list is not None else f"the first {found.missing[0].path}"
+    return replace(found, notes=[*found.notes, f"files left out: {len(found.missing):,}, {where}"])
