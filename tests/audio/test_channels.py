@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from aasp.audio.channels import cancelled, checked
+from aasp.audio.given import given_wave
 from aasp.audio.io import AudioError, read
 from aasp.audio.sounds import Excerpt, Ingredient, Mixture, Recording, chosen, describe, read_sound
 from aasp.errors import AaspError
@@ -131,3 +132,11 @@ def test_sounds_carry_their_choice(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_sound(mixture), 1.1 * frames[:, 0], rtol=1e-5)
     with pytest.raises(AaspError, match="mixtures"):
         chosen(mixture, "each")
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4, 6])
+def test_an_array_of_several_channels_is_mixed_as_a_file_of_them(channels: int, tmp_path: Path) -> None:
+    wave = 0.05 * np.random.default_rng(0).standard_normal((4_000, channels)).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", wave, 16_000, subtype="FLOAT")
+    given = given_wave({"array": wave.T, "sampling_rate": 16_000}, 16_000, "the clip")
+    np.testing.assert_allclose(given, given_wave({"path": str(tmp_path / "a.wav")}, 16_000, "the clip"), atol=1e-7)

@@ -61,7 +61,7 @@ def mono(samples: Any, what: str, channels: Channels = "mean") -> np.ndarray:
     Args:
         samples: floats in -1..1 or int16, shape (S,) or (channels, S).
         what: their name in messages.
-        channels: the channel of several; "mean" is their plain mean.
+        channels: the channel of several, as of a file.
 
     Raises:
         AaspError: they have another shape or a dtype without a known scale.
@@ -71,7 +71,7 @@ def mono(samples: Any, what: str, channels: Channels = "mean") -> np.ndarray:
         raise AaspError(f"{what} has shape {wave.shape}; give (samples,) or (channels, samples)")
     if wave.ndim == 1:
         return wave
-    return wave.mean(0) if channels == "mean" else mixed(what, wave.T, channels, wave.T)
+    return mixed(what, wave.T, channels, wave.T)
 
 
 def floats(samples: Any, what: str) -> np.ndarray:

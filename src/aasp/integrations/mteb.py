@@ -60,8 +60,7 @@ class AaspEncoder:
 
         Args:
             inputs: batches, each with "audio": a list of `{"array", "sampling_rate"}`, the array of shape (S,) or
-                (channels, S), whose mean is taken; or of `{"path", "bytes"}`, as `datasets.Audio(decode=False)` gives
-                them.
+                (channels, S), mixed as a file's; or of `{"path", "bytes"}`, as `datasets.Audio(decode=False)` has it.
             context: MTEB's information on the task; only its name is used, in messages.
 
         Raises:

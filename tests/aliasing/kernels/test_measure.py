@@ -44,6 +44,14 @@ def test_an_untrained_model_has_not_moved(found):
     assert "Neither decays nor frequencies have clearly left their start" in texts
 
 
+@pytest.mark.parametrize(("stem", "adapts"), [("stem=aape", True), ("stem=conv", False)])
+def test_one_clip_says_whether_kernels_depend_on_the_sound(stem, adapts, sounds):
+    found = json.loads(json.dumps(measure(open_adapter(stem), sounds[:1], UNKNOWN)))
+    assert found["linear"]["adapts"] is adapts
+    texts = " ".join(one.text for one in parts(section(found, Path())))
+    assert ("the same for every clip: the stem is linear" in texts) != adapts
+
+
 def test_progress_counts_to_its_end(aape_model, sounds):
     seen = []
     measure(open_adapter(aape_model), sounds, UNKNOWN, lambda done, total: seen.append((done, total)))

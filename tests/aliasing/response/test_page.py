@@ -107,7 +107,9 @@ def test_the_answer_has_its_uncertainty(found: dict) -> None:
     assert "Chance is 12.5 %; the same probe on the frames themselves reaches 97 %" in text
     assert "points" not in text  # an encoder has no counterpart in a stem alone
     del found["models"][1]["decoding"]["rows"][-2:]
-    assert "aape (stem) in 60 % [56, 63] of clips, +50 [+46, +53] points against conv <1>." in answer(found)
+    assert "aape (stem) in 60 % [56, 63] of clips, +50 [+46, +53] points against conv <1> (stem)." in answer(found)
+    found["models"][1]["decoding"]["against"] = "the first with slow tokens"
+    assert "points against the first with slow tokens (stem)." in answer(found)
 
 
 def test_too_few_clips_have_no_ends(found: dict, tmp_path: Path) -> None:

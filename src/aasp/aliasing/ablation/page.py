@@ -24,10 +24,11 @@ def answer(found: Json) -> str:
     leads = _leads(found)
     cells = [cell["name"] for cell in found["cells"]]
     first = next((cell for cell in cells if any(cell in by_cell for by_cell in leads.values())), None)
-    different, alike = [], []
+    different, alike, trainings = [], [], set()
     for measure, by_cell in leads.items():
         if first in by_cell:
             unit, lead = _unit(found, measure), by_cell[first]
+            trainings.add(lead.get("seeds", found["seeds"]))
             # The whole system's lead over the cell: the contribution of the part in question.
             less, more = (None if lead[end] is None else -lead[end] for end in ("high", "low"))
             between = span(less, more, unit.text, " to ")
@@ -35,7 +36,8 @@ def answer(found: Json) -> str:
                 different.append(f"{measure} {unit.text(-lead['estimate'])}{unit.name} ({between})")
             else:
                 alike.append(f"{measure} ({between})")
-    return plain("ablation", found=found, cell=first, whole=cells[0], different=different, alike=alike)
+    seeds = min(trainings, default=0)
+    return plain("ablation", found=found, seeds=seeds, cell=first, whole=cells[0], different=different, alike=alike)
 
 
 def section(found: Json, folder: Path) -> Markup:

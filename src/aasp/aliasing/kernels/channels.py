@@ -72,8 +72,14 @@ def linearised(stem: Stem, mel_TM: Tensor, frame_rate: float) -> Kernels:
     return Kernels(jacobian, np.linspace(0, frame_rate / 2, RATES), np.square(np.abs(spectrum)).sum(-1))
 
 
-def describe(found: Sequence[Kernels], low_hz: float) -> dict[str, Any]:
-    """The distribution of peak rates, and the share of the power around each clip above a rate, for JSON."""
+def describe(found: Sequence[Kernels], low_hz: float, adapts: bool) -> dict[str, Any]:
+    """The distribution of peak rates, and the share of the power around each clip above a rate, for JSON.
+
+    Args:
+        found: of each clip.
+        low_hz: the rate.
+        adapts: whether the kernels depend on the sound.
+    """
     first, peaks = found[0], [kernels.peak_hz for kernels in found]
     shares = np.concatenate([kernels.shares.reshape(-1, RATES) for kernels in found])
     histograms = [np.histogram(peak, PEAK_BINS, (0, first.hertz[-1]))[0] / peak.size for peak in peaks]
@@ -85,5 +91,5 @@ def describe(found: Sequence[Kernels], low_hz: float) -> dict[str, Any]:
         "peaks": np.mean(histograms, axis=0).tolist(),
         "beyond": over_clips([kernels.beyond(low_hz) for kernels in found]),
         "peaks beyond": over_clips([float((peak > low_hz).mean()) for peak in peaks]),
-        "adapts": any(not np.allclose(one.jacobian, first.jacobian, rtol=1e-3, atol=1e-6) for one in found),
+        "adapts": adapts,
     }

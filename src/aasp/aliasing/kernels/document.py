@@ -14,6 +14,7 @@ from torch import Tensor
 from aasp.aliasing.kernels import channels, estimates
 from aasp.aliasing.kernels.departure import Origin, departure
 from aasp.aliasing.kernels.frequency_gradient import frequency_gradients
+from aasp.aliasing.response.theory import is_linear
 from aasp.audio.io import read
 from aasp.encoders import EncoderAdapter, LogMelAdapter
 from aasp.errors import AaspError
@@ -80,7 +81,7 @@ def measure(
             {"file": file, "seconds": len(shown.mel) / frame_rate, "patches": int(np.prod(shown.grid))}
             for file, shown, _ in clips
         ],
-        "linear": channels.describe(kernels, low),
+        "linear": channels.describe(kernels, low, adapts=not is_linear(stem)),
         "pull": frequency_gradients(),
         "departure": departure(adapter, origin),
     }

@@ -74,6 +74,7 @@ def examine(
     advance = lambda: progress(next(done), total)
     models: list[dict[str, Any]] = []
     first: tuple[Tensor, Decoded] = torch.empty(0), {}  # clips of the first decoded adapter, and its results
+    reference: str | None = None  # its name
     for adapter, place in zip(adapters, places, strict=True):
         responses = [respond(adapter, stage, settings, advance) for stage in place]
         decoding = None
@@ -81,8 +82,8 @@ def examine(
             rates = draw(adapter, settings.seed, clips)
             decoded = decode(rates, place, advance)
             rows = compared(decoded, first[1] if torch.equal(first[0], rates.clips) else {})
-            decoding = {"chance": 1 / CLASSES, "classes_hz": rates.edges.tolist(), "rows": rows}
-            first = first if first[1] else (rates.clips, decoded)
+            decoding = {"chance": 1 / CLASSES, "classes_hz": rates.edges.tolist(), "rows": rows, "against": reference}
+            first, reference = (first, reference) if first[1] else ((rates.clips, decoded), adapter.name)
         models.append(
             {
                 "name": adapter.name,
