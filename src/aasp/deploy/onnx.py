@@ -170,20 +170,22 @@ def difference(model: Model, extent: Extent, running: Any) -> float:
 
 
 def largest_on(graph: Graph, run: Callable[[Sequence[torch.Tensor]], Sequence[np.ndarray]]) -> float:
-    """The largest difference of a runtime's outputs from the graph's, as `largest`; infinite if a batch fails.
+    """The largest difference of a runtime's outputs from the graph's, as `largest`; infinite if another length fails.
 
     Args:
         graph: the exported graph.
         run: the runtime as a function of the graph's inputs.
     """
-    found = [0.0]
+    found: list[float] = []
     for inputs in given(graph):
         with torch.inference_mode():
             expected = graph(*inputs)
         try:
             said = run(inputs)
-        except Exception:  # a runtime's own: a size that depends on a clip's length was fixed on export
-            return float("inf")
+        except Exception:  # a runtime's own
+            if not found:
+                raise
+            return float("inf")  # a size that depends on a clip's length was fixed on export
         found.append(largest(said, expected, graph.gains(expected)))
     return max(found)
 

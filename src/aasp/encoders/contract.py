@@ -53,16 +53,17 @@ class EncoderAdapter(ABC):
     def fingerprint(self) -> str:
         """Hex digest that identifies the encoder: of its name, its modules' weights and the files of its classes.
 
-        If it has no `nn.Module` that can be found, its output for noise takes the place of weights, in two digits.
+        If no `nn.Module` with parameters can be found in it, its output for noise, in two digits, takes their place.
         """
         digest, modules = sha256(self.name.encode()), 0
         for held in _held(self):
-            place = getattr(held, "__module__", None) or type(held).__module__
+            place = getattr(held, "__module__", None)
+            place = place if isinstance(place, str) else type(held).__module__
             if place.partition(".")[0] not in ("aasp", "torch", "builtins"):
                 digest.update(source_hash(place).encode())
             if isinstance(held, nn.Module):
                 digest.update(weights_hash("", held).encode())
-                modules += 1
+                modules += next(held.parameters(), None) is not None
         if not modules:
             wave = 0.1 * torch.randn(1, 2 * self.rate, generator=torch.Generator().manual_seed(0))
             digest.update(" ".join(f"{x:.1e}" for x in self.embed_waveform(wave).clip.flatten().tolist()).encode())
