@@ -58,6 +58,7 @@ def card(model: AudioEncoder, run: Path, scores: Mapping[str, Any], sound: Path)
     last = max((line for line in read_metrics(run) if line["step"] <= step), key=lambda line: line["step"])
     starts, config = read_starts(run / "environment.json"), model.config
     first = starts[0]
+    extensions = starts[-1].get("extended") or []  # by `--extend`, which the command of the last start then has
     threads = sorted({start["threads"] for start in starts})
     keys = [f"{pooling} of layer {layer}" for layer, pooling in config.keys]
     learned = f" Its {config.whitened} directions of largest variance are scaled down, as\n"
@@ -80,10 +81,10 @@ def card(model: AudioEncoder, run: Path, scores: Mapping[str, Any], sound: Path)
         targets=_targets(method),
         visible=f"{100 * method.masking.keep_ratio:.0f}",
         views=method.masking.views,
-        command=_command(first["command"]),
-        commit=first["commit"],
+        command=_command(starts[-1 if extensions else 0]["command"]),
+        commit="`, then `".join(dict.fromkeys(start["commit"] for start in starts)),
         steps=f"{step:,}",
-        planned=f"{recipe.steps:,}",
+        planned=" + ".join(f"{steps:,}" for steps in (recipe.steps, *(one["steps"] for one in extensions))),
         batch=recipe.data.batch,
         seen=f"{last['hours_seen']:,.0f}",
         clock=f"{last['seconds'] / 3600:.1f}",

@@ -79,6 +79,21 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return model_card.card, folder
 
 
+def test_the_card_of_a_run_that_was_extended(card: Any) -> None:
+    make, folder = card
+    file = folder / "run/environment.json"
+    before = file.read_text()
+    first, last = json.loads(before)
+    more = {"commit": "5e6f70", "command": [*COMMAND, "--extend", "30"], "extended": [{"step": 10, "steps": 30}]}
+    file.write_text(json.dumps([first, last | more]))
+    try:
+        text = make(load(folder / "packaged"), folder / "run", scores(), folder / "sound.csv")
+    finally:
+        file.write_text(before)
+    assert "| command | `aasp pretrain aasp_tiny --data sound.csv --seed 0 --extend 30` |" in text
+    assert "| commit | `1a2b3c`, then `5e6f70` |" in text and "| steps | 40 of 18,000 + 30, 24 clips each" in text
+
+
 def test_the_card_states_what_was_recorded(card: Any) -> None:
     make, folder = card
     text = make(load(folder / "packaged"), folder / "run", scores(), folder / "sound.csv")
