@@ -94,7 +94,7 @@ class Parts(Generic[T]):
     def _unknown(self, name: str) -> str:
         close = get_close_matches(name[:MOST_LETTERS], self._ours, n=1)
         meant = f"did you mean {close[0]!r}? " if close else ""
-        own = f"{meant}A {self.what} of your own is package.module:Name"
+        own = f"{meant + 'A' if meant else 'a'} {self.what} of your own is package.module:Name"
         return f"{name[:MOST_LETTERS]!r} is not one of {', '.join(self._ours)}; {own}"
 
 

@@ -6,7 +6,7 @@ import csv
 import json
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -300,6 +300,14 @@ def test_without_an_output_no_list_is_written(
     assert (tmp_path / "missing.csv").read_text() == "three years of work"
 
 
+@pytest.fixture
+def unloaded() -> Iterator[None]:
+    """No module of a test's is there before or stays behind."""
+    sys.modules.pop("mine", None)
+    yield
+    sys.modules.pop("mine", None)
+
+
 OWN = """
 import torch
 
@@ -321,6 +329,7 @@ def ast(folder: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unloaded")
 def test_encoders_of_others_under_the_same_probe(
     model: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -343,10 +352,10 @@ def test_encoders_of_others_under_the_same_probe(
     assert {one.recipe_hash for one in by_system["ast"]} == {one.recipe_hash for one in by_system["mine.py:Loudness"]}
 
 
+@pytest.mark.usefixtures("unloaded")
 def test_encoders_of_others_alone(index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.py").write_text(OWN)
     monkeypatch.chdir(tmp_path)
-    sys.modules.pop("mine", None)
     table = index(label=lambda i: "abc"[i % 3], split=lambda i: ("train", "valid", "test")[i // 10])
     arguments = ["linear", "--encoder", "mine.py:Loudness", "--index", str(table), "--label", "label"]
     assert main([*arguments, "--split", "split", "--layer", "weighted"]) == 0

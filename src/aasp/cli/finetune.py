@@ -139,7 +139,7 @@ def _print_outcome(arguments: Finetune, job: Finetuning, outcome: Outcome) -> No
     scores = write_results(arguments.out / "results.json", job, outcome)
     plain = task.regression
     parts = zip(task.rounds, result.round_scores(), strict=True)
-    heading = f"{arguments.model} {'from scratch' if job.scratch else 'fine-tuned'} on {data.task}"
+    heading = f"{arguments.model} {'from scratch' if job.scratch else 'fine-tuned'} on {data.task_name}"
     trained = duration_text(60 * sum(map(minutes, outcome.folders)))
     shown = {
         **{name: with_unit(one, plain) for name, one in scores.items()},

@@ -53,7 +53,7 @@ def show_scores(protocol: Protocol, labelled: LabelledSet, scored: Scored, skipp
     spread = f"{_scores(scored.each, task.regression)}; deviation {apart}" if seeds > 1 else None
     said = f"{len(first.test):,} scored of {len(task.y):,}"
     facts(
-        f"{scored.model} on {labelled.task}, protocol {protocol.preset}",
+        f"{scored.model} on {labelled.task_name}, protocol {protocol.preset}",
         {
             **{name: with_unit(one, task.regression) for name, one in scored.scores.items()},
             "seeds": spread,
@@ -112,7 +112,7 @@ def write_results(
             model_hash=one.hash,
             recipe=protocol.preset,
             recipe_hash=fingerprint(protocol),
-            benchmark=labelled.task,
+            benchmark=labelled.task_name,
             protocol=protocol.kind,
             split="",
             seed=0,

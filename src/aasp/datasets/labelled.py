@@ -62,7 +62,7 @@ class LabelledSet:
     column: str = "label"
 
     @property
-    def task(self) -> str:
+    def task_name(self) -> str:
         """The name, with the column of labels if that is not `label`: two columns of one index are two tasks."""
         return self.name if self.column == "label" else f"{self.name} {self.column}"
 

@@ -6,6 +6,7 @@ Legend: B clips, S samples, T frames, M bins of a frame.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
@@ -122,6 +123,11 @@ class FrontEnd(nn.Module, ABC):
             AaspError: the front end does not define them.
         """
         return torch.from_numpy(self.config.centres())
+
+    def gradients(self) -> AbstractContextManager[None]:
+        """A context in which gradients are computed only if the front end is trained, and they are outside."""
+        trained = any(parameter.requires_grad for parameter in self.parameters())
+        return torch.set_grad_enabled(torch.is_grad_enabled() and trained)
 
     @abstractmethod
     def transform(self, wave_BS: Tensor, frames: int) -> Tensor:

@@ -55,6 +55,8 @@ class Average(nn.Module, Generic[Source]):
     def __init__(self, source: Source) -> None:
         super().__init__()
         self.model: Source = copy.deepcopy(source).requires_grad_(False)
+        saved = self.model.state_dict()  # without constants, such as a front end's
+        self._statistics = [name for name, _ in self.model.named_buffers() if name in saved]
         self.eval()
 
     def train(self, mode: bool = True) -> Self:
@@ -62,9 +64,10 @@ class Average(nn.Module, Generic[Source]):
 
     @torch.no_grad()
     def update(self, source: nn.Module, momentum: float) -> None:
-        """Move the average towards the source by 1 - momentum, in one call for all tensors."""
+        """Move the average towards the source by 1 - momentum; all parameters in one call."""
         torch._foreach_lerp_(list(self.model.parameters()), list(source.parameters()), 1.0 - momentum)
-        for ours, theirs in zip(self.model.buffers(), source.buffers(), strict=True):
+        for name in self._statistics:
+            ours, theirs = self.model.get_buffer(name), source.get_buffer(name)
             ours.lerp_(theirs, 1.0 - momentum) if ours.is_floating_point() else ours.copy_(theirs)
 
     @torch.no_grad()

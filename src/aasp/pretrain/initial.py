@@ -55,8 +55,8 @@ class Initial:
         """
         encoders = {name: part for name, part in objective.named_modules() if isinstance(part, AudioEncoder)}
         owners = [f"{name}." for name in encoders]
-        left = () if self.prefix == objective.exported else objective.own
-        tensors = {name: tensor for name, tensor in self.tensors.items() if not name.startswith(left)}
+        fresh = () if self.prefix == objective.exported else objective.fresh
+        tensors = {name: tensor for name, tensor in self.tensors.items() if not name.startswith(fresh)}
         for owner, part in zip(owners, encoders.values(), strict=True):
             if not any(owner + name in tensors for name in part.state_dict()):  # another method may nest it elsewhere
                 tensors |= {owner + name: tensor for name, tensor in self.model.state_dict().items()}

@@ -55,8 +55,7 @@ def to_logmel(model: AudioEncoder, batch: Mapping[str, Tensor], gain_db: float |
         gain_db: largest random gain or attenuation of each clip, in dB.
     """
     wave_BS = batch["wave"] if gain_db is None else random_gain(batch["wave"], gain_db)
-    learns = torch.is_grad_enabled() and any(one.requires_grad for one in model.frontend.parameters())
-    with torch.set_grad_enabled(learns):
+    with model.frontend.gradients():
         return as_clips(model, *model.frontend(wave_BS, batch["length"]))
 
 

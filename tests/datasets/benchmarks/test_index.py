@@ -40,13 +40,13 @@ def test_one_label_a_clip(index: Path) -> None:
     assert [Path(str(sound)).name for sound in found.sounds] == ["a.wav", "b.wav", "c.wav"]
     assert list(found.labels) == [("dog",), ("cat",), ("dog",)] and list(found.classes) == ["cat", "dog"]
     assert list(found.parts) == ["1", "2", "10"] and found.groups == ["anna", "bob", "anna"]
-    assert found.name == found.task == "set/mine.csv" and not found.multilabel and found.missing == ()
+    assert found.name == found.task_name == "set/mine.csv" and not found.multilabel and found.missing == ()
 
 
 def test_marks_make_it_multi_label(index: Path) -> None:
     found = open_index(index, "tags", "fold")
     assert found.multilabel and list(found.labels) == [("x", "y"), (), ("y", "x")] and found.groups is None
-    assert found.task == "set/mine.csv tags", "another task than the same index's label, in tables too"
+    assert found.task_name == "set/mine.csv tags", "another task than the same index's label, in tables too"
 
 
 def test_numbers_are_sorted_as_numbers(tmp_path: Path) -> None:

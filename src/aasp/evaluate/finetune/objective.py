@@ -70,8 +70,7 @@ class FinetuneObjective(nn.Module):
         """
         augment, encoder = self.recipe.augment, self.model.encoder
         target_BK = batch["target"]
-        learns = torch.is_grad_enabled() and any(one.requires_grad for one in encoder.frontend.parameters())
-        with torch.set_grad_enabled(learns):
+        with encoder.frontend.gradients():
             mel_BTM, frames_B, target_BK = augmented(encoder, augment, batch["wave"], batch["length"], target_BK)
         stages, valid_BG = self._seen(mel_BTM, frames_B)
         if self.model.config.over_time:  # a row is a time patch that is not padding and was not dropped

@@ -129,7 +129,7 @@ def records(job: Finetuning, outcome: Outcome) -> list[Record]:
         model_hash=job.encoder_hash,
         recipe=recipe.name,
         recipe_hash=fingerprint(recipe, without=("seed",)),
-        benchmark=outcome.labelled.task,
+        benchmark=outcome.labelled.task_name,
         protocol=PROTOCOLS[recipe.train] if not job.scratch else "from scratch",
         split="",
         seed=recipe.seed,

@@ -65,7 +65,7 @@ class BEATsTokenizer(Method):
     """Teacher, tokenizer, estimator; `forward` is the training step."""
 
     exported = "tokenizer.encoder."
-    own = ("tokenizer.",)  # of an iteration of BEATs, this is the previous tokenizer
+    fresh = ("tokenizer.",)  # of an iteration of BEATs, this is the previous tokenizer
 
     def __init__(self, config: BEATsTokenizerConfig, recipe: Recipe, gather: Gather) -> None:
         super().__init__()

@@ -67,11 +67,11 @@ class Method(nn.Module, ABC):
     Attributes:
         exported: prefix, in its state dict, of the `AudioEncoder` that is saved as the model: the one that its
             authors use, the student or the teacher.
-        own: prefixes of tensors that `--from` a run of another method does not bring, although the names are the same.
+        fresh: prefixes of tensors that `--from` a run of another method does not bring, even under the same names.
     """
 
     exported: str = "student."
-    own: tuple[str, ...] = ()
+    fresh: tuple[str, ...] = ()
 
     @abstractmethod
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
