@@ -28,13 +28,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(seed)
         AudioEncoder(config).save(folder / f"run{seed}" / "same")
     rng = np.random.default_rng(0)
-    lines = ["path,label,src"]
+    lines = ["path,label,src,often"]
     for number in range(CLIPS + 1):
         seconds = 0.5 if number == CLIPS else 1.1
         (folder / "clips").mkdir(exist_ok=True)
         wave = 0.1 * rng.standard_normal(round(16_000 * seconds)).cumsum() / 30
         soundfile.write(folder / "clips" / f"{number}.wav", wave - wave.mean(), 16_000)
-        lines.append(f"clips/{number}.wav,{'ab'[number % 2]},{number // 2}")
+        lines.append(f"clips/{number}.wav,{'ab'[number % 2]},{number // 2},{'x' * (number % 2)}")
     (folder / "index.csv").write_text("\n".join(lines) + "\n")
     return folder
 
@@ -82,6 +82,7 @@ def test_a_full_run(
     ("more", "complaint"),
     [
         (["--label", "colour"], "no column 'colour'; it has"),
+        (["--group", "often"], "index.csv, column often: 5 of 10 clips have none, the first "),
         (["--seconds", "0.2"], "--seconds is 0.2; give 0.53 or more"),
         (["--seconds", "5"], "0 usable clip(s), 8 or more are needed"),
         (["--clips", "3"], "3 usable clip(s), 8 or more are needed"),

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import torch
 
-from aasp.audio.sounds import Excerpt, Ingredient, Mixture, read_sound
+from aasp.audio.sounds import Excerpt, Ingredient, Mixture, Samples, read_sound
 from aasp.datasets.index import Skipped
 from aasp.errors import AaspError
 from aasp.evaluate import cache
@@ -220,3 +220,12 @@ def test_other_vectors_are_cached_by_the_name_of_their_source(sounds: list, tmp_
     assert calls == [sounds[:2], sounds[2:]]
     assert keep("lengths", sounds[::-1]).features["samples", "count"].tolist() == expected[::-1]
     assert keep("other", sounds).reused == 0
+
+
+def test_waveforms_in_memory_are_not_kept(tmp_path: Path) -> None:
+    encoder, rng = made(), np.random.default_rng(0)
+    for _ in range(2):
+        some = [Samples(f"array {k}", rng.standard_normal(8_000).astype(np.float32) / 10, 16_000) for k in range(2)]
+        kept = kept_features(encoder, some, KEYS, tmp_path)
+        assert kept.reused == 0
+        np.testing.assert_allclose(kept.features[KEYS[0]], clip_features(encoder, some, KEYS)[KEYS[0]], atol=1e-5)

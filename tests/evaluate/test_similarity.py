@@ -57,3 +57,13 @@ def test_clusters_stay_clusters_on_the_plane() -> None:
     distance = np.linalg.norm(points[:, None] - points[None], axis=-1) + 1e9 * np.eye(60)
     assert (labels[distance.argmin(1)] == labels).all()
     assert (plane(np.eye(12)) == plane(np.eye(12))).all()
+
+
+def test_one_error_in_many_draws_is_a_share_near_its_bound() -> None:
+    """Vectors in two directions, one test clip in the other's: the interval is that of few errors, not of resamples."""
+    classes, groups = np.repeat(["bass", "reed"], 40), np.arange(80).astype(str)
+    vectors = np.eye(2)[np.repeat([0, 1], 40)] + 0.01 * np.random.default_rng(0).normal(size=(80, 2))
+    known, test = np.arange(0, 80, 2), np.arange(1, 80, 2)
+    vectors[1] = vectors[79]
+    found = few_labels(vectors, classes, groups, known, test)[20]
+    assert found.method == "exact" and found.estimate == pytest.approx(39 / 40) and found.low < 0.9

@@ -205,3 +205,21 @@ def test_a_set_that_makes_no_task_is_named(changes: dict, message: str) -> None:
     with pytest.raises(AaspError, match=r"^forty/root: labels: .*; ") as error:
         Task.of(labelled(**changes), choose="next_fold")
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_groups_that_share_a_sound_are_held_out_together() -> None:
+    """Forty sounds, each annotated twice: a group for every annotation keeps nothing together."""
+    made = set_of(["a", "b"] * 40, ["train"] * 60 + ["test"] * 20, groups=[f"annotation {row}" for row in range(80)])
+    made = replace(made, sounds=[f"{row // 2}.wav" for row in range(80)])
+    for seed in range(5):
+        task = Task.of(made, choose="held_out", seed=seed)
+        (only,) = task.rounds
+        assert not {row // 2 for row in only.train.tolist()} & {row // 2 for row in only.valid.tolist()}
+        assert len(set(task.groups[only.test])) == 10 and task.groups[60] == "annotation 60"
+
+
+def test_tested_classes_with_few_positive_clips_are_named() -> None:
+    """Of the 20 clips in the test part 5 have b; the a of 6 clips is enough."""
+    labels = ["a;b" if row % 4 == 0 else "a" if row % 20 == 1 else "c" for row in range(40)]
+    notes = task_of(labels, ["train"] * 20 + ["test"] * 20).notes
+    assert notes == ["test: 1 label(s) with fewer than 6 tested clips, intervals of mAP are too high: b"]

@@ -70,12 +70,16 @@ def test_a_centre_is_that_of_all_processes() -> None:
     torch.testing.assert_close(centres[0].mean, whole.mean)
 
 
+@torch.no_grad()
 def test_a_prototype_head_gives_cosines() -> None:
     torch.manual_seed(0)
     head, x = PrototypeHead(6, 8, 4, 5), torch.randn(3, 6)
-    with torch.no_grad():
-        expected = unit(head.layers(x).numpy()) @ unit(head.prototypes.weight.numpy()).T
-        np.testing.assert_allclose(head(x), expected, atol=1e-5)
+    expected = unit(head.layers(x).numpy()) @ unit(head.prototypes.weight.numpy()).T
+    np.testing.assert_allclose(head(x), expected, atol=1e-5)
+    scaled = PrototypeHead(6, 8, 4, 5, gains=True)
+    scaled.load_state_dict(head.state_dict() | {"gains": torch.arange(1.0, 6.0)})
+    np.testing.assert_allclose(scaled(x), expected * np.arange(1, 6), atol=1e-5)
+    assert build("matpac_tiny").head.gains.tolist() == [1.0] * 24
 
 
 # Masks, predictors, mixtures, labels
@@ -101,20 +105,21 @@ def test_clusters_hide_whole_squares() -> None:
 
 
 @torch.no_grad()
-def test_a_window_sees_its_sixteen_places_and_a_shifted_one_half_of_four() -> None:
+def test_windows_of_sixteen_places_are_shifted_in_time_only() -> None:
+    """Windows begin at 0, 4, 8, in the second block at 0, 2, 6: the first block's change at columns 0-3 goes to 0-5.
+    A grid of 4 columns is one window."""
     torch.manual_seed(0)
-    grid, everywhere = (10, 8), torch.arange(80)[None]
-    for depth in (1, 2):
+    for depth, columns, reached in ((1, 10, 4), (2, 10, 6), (2, 4, 4)):
+        grid, everywhere = (columns, 8), torch.arange(8 * columns)[None]
         predictor = build_predictor(PredictorConfig("window", depth, 16, 2), 8, 8)
-        context = torch.randn(1, 80, 8)
+        context = torch.randn(1, 8 * columns, 8)
         changed = context.clone()
         changed[:, 1] += 1.0  # the first visible place, (0, 0)
-        answer = lambda x, p=predictor: p(x, everywhere[:, :79], everywhere[:, :80], grid)
+        answer = lambda x, p=predictor, e=everywhere, g=grid: p(x, e[:, :-1], e, g)
         moved = (answer(changed) - answer(context))[0].abs().amax(-1).view(grid) > 1e-6
         reach = torch.zeros(grid, dtype=torch.bool)
-        # Windows begin at 0, 4, 8; shifted by two they are 0-1, 2-5, 6-9: the first block's change at 0-3 goes to 0-5.
-        reach[: 4 if depth == 1 else 6, : 4 if depth == 1 else 6] = True
-        assert torch.equal(moved, reach), depth
+        reach[:reached, :4] = True
+        assert torch.equal(moved, reach), (depth, columns)
 
 
 @torch.no_grad()
@@ -156,7 +161,7 @@ def test_a_mixture_is_the_greater_of_two_but_for_gaps() -> None:
     expected = np.maximum(mel.numpy(), mel.numpy()[[1, 2, 0]])
     expected[0, 25:], expected[1, 25:] = mel[0, 25:], 0.0  # no partner there, no clip there
     np.testing.assert_array_equal(whole.mel[3:], expected)
-    assert mixed.sum(1).tolist() == [14, 20, 20], "patches of two subbands, up to the partner's end"
+    assert mixed.sum(1).tolist() == [14, 14, 20], "patches of two subbands, up to the end of the shorter one"
     for _ in range(20):
         both, mixed = mixed_with(clips, partner, MixingConfig(gaps=2, gap=0.2), patch=4)
         alone = (both.mel[3:] == mel).all(2).numpy()
@@ -173,7 +178,7 @@ def test_a_mixture_is_the_greater_of_two_but_for_gaps() -> None:
 def test_targets_of_a_mixture_are_the_mean_of_its_sources_where_they_are_mixed() -> None:
     target, partner = torch.randn(2, 4, 3), torch.tensor([1, 0])
     mixed = torch.tensor([[True, True, False, False], [False, True, False, True]])
-    mean = mean_of_sources(target, mixed, partner).numpy()
+    mean = mean_of_sources(target, target[partner], mixed).numpy()
     both = (target[0] + target[1]).numpy() / 2
     expected = np.where(mixed.numpy()[..., None], both, target)
     np.testing.assert_allclose(mean, expected, atol=1e-6)

@@ -134,8 +134,16 @@ def test_sslam_predicts_the_sources_of_a_mixture() -> None:
     norm = lambda y: (y - y.mean(-1, keepdims=True)) / np.sqrt(y.var(-1, keepdims=True) + 1e-5)
     target, summary = norm(np.mean([instance(y) for y in layers], axis=0)), norm(instance(layers[-1])).mean(1)
     at = lambda targets, clips: np.stack([y[masks.hidden[c].numpy()] for y, c in zip(targets, clips, strict=True)])
-    gap = alone.repeat_interleave(8, 1).numpy()[..., None]
-    sources = np.where(gap, target[:2], (target[0] + target[1]) / 2)
+    gap, own = alone.repeat_interleave(8, 1), []
+    for clip in range(2):  # the teacher sees the partner's patches in the mixture alone
+        seen = (~gap[clip]).nonzero().T[None]
+        partner = replace(both, mel=mel[1 - clip][None], columns=both.columns[:1], frames=both.frames[:1])
+        tokens = method.teacher.model.stem(partner.mel)[:, seen[0, 0]]
+        places = method.teacher.model.places(partner.mel, seen[0])
+        output = [y[0, 1:].numpy() for y in method.teacher.model.encoder(tokens, places, None, True).ffn]
+        own.append(np.zeros_like(target[0]))
+        own[-1][seen[0, 0]] = norm(np.mean([instance(y[None])[0] for y in output], axis=0))
+    sources = np.where(gap.numpy()[..., None], target[:2], (target[:2] + np.stack(own)) / 2)
     expected = {
         "frame": ((predicted - at(target, range(4))) ** 2).mean(),
         "utterance": ((cls - summary[:, None]) ** 2).mean(),

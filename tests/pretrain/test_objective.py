@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -254,9 +255,14 @@ def test_mixtures_add_source_retention_and_leave_the_losses_of_clips_alone(monke
     for name in ("utterance", "contrastive"):
         torch.testing.assert_close(both["losses"][name], alone["losses"][name], rtol=1e-5, atol=1e-5)
 
-    targets = mixed.targets(module.to_logmel(mixed.student, data))[0].numpy()
-    there = np.arange(64) < np.array([[32], [64]])  # the partner: of two clips, each is the other's
-    sources = np.where(there[..., None], (targets + targets[::-1]) / 2, targets)
+    clips = module.to_logmel(mixed.student, data)
+    targets = mixed.targets(clips)[0].numpy()
+    heard = np.arange(64) < 32  # of two clips, each is the other's partner; both are mixed as long as the shorter
+    first = replace(clips, mel=clips.mel[:1, :64], grid=(4, 8), columns=torch.tensor([4]), valid=None)
+    partners = np.zeros_like(targets)
+    partners[0, :32] = targets[1, :32]
+    partners[1, :32] = mixed.targets(replace(first, frames=torch.tensor([64])))[0].numpy()[0]
+    sources = np.where(heard[:, None], (targets + partners) / 2, targets)
     predicted, errors = predictions[0][2:, ..., : targets.shape[-1]].numpy(), []
     for clip, view in np.ndindex(2, 3):
         places = masks.hidden[2 + clip, view][masks.hidden_valid[2 + clip, view]].numpy()

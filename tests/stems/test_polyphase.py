@@ -97,3 +97,13 @@ def test_impossible_settings_are_one_line(fields: dict[str, int], message: str) 
     with pytest.raises(AaspError) as error:
         PolyphaseConfig(**fields)
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+@torch.no_grad()
+def test_padding_of_a_view_has_no_part_in_the_choice() -> None:
+    torch.manual_seed(0)
+    stem = PolyphaseStem(8, MELS)
+    mel = torch.randn(16, FRAMES, MELS)
+    visible = torch.stack([torch.randperm(12)[:3] for _ in mel])[:, None]
+    padded = torch.cat([visible, visible[..., :1].expand(-1, -1, 5)], dim=-1)
+    torch.testing.assert_close(stem.views(mel, padded)[:, :, :3], stem.views(mel, visible))

@@ -44,7 +44,8 @@ class Stability(VectorOptions, PrecisionOptions):
     label: str | None = None
     """Column of classes: also measure how often a linear probe's decision changes."""
     group: str | None = None
-    """Column of groups (recording, speaker): probes keep them together, intervals resample them."""
+    """Column of groups (recording, speaker): probes keep them together, intervals resample them. Without it, clips of
+    one file are a group."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
     """Precision of the models."""
     channels: str = "mean"
@@ -67,7 +68,7 @@ def run(argv: list[str]) -> int:
     out = check_output(arguments.out / "stability.json", overwrite=arguments.overwrite)
 
     from aasp.aliasing.stability.document import examine, nyquist, write_sounds
-    from aasp.aliasing.stability.excerpts import gather
+    from aasp.aliasing.stability.excerpts import gather, groups_of
     from aasp.audio.sounds import describe
     from aasp.datasets.manifest import Manifest
     from aasp.evaluate.records import software
@@ -77,16 +78,15 @@ def run(argv: list[str]) -> int:
     manifest, unusable = Manifest.open(arguments.data, path_column=arguments.path_column, channels=arguments.channels)
     for note in manifest.notes:
         print(note, file=sys.stderr)
-    columns = {name: manifest.column(name) for name in (arguments.label, arguments.group) if name is not None}
+    label, group = (None if name is None else manifest.marks(name) for name in (arguments.label, arguments.group))
     with bar("reading clips") as show:
         gathered = gather(manifest, clips=arguments.clips, seconds=arguments.seconds, unusable=unusable, progress=show)
-    chosen = lambda name: None if name is None else columns[name][gathered.rows].astype(str)
     with bar("embedding") as show:
         found = examine(
             adapters,
             gathered.excerpts,
-            groups=chosen(arguments.group),
-            labels=chosen(arguments.label),
+            groups=groups_of(manifest, gathered.rows, group),
+            labels=None if label is None else label[gathered.rows],
             seed=arguments.seed,
             progress=show,
         )

@@ -21,7 +21,7 @@ import pyarrow.parquet
 from aasp.audio.channels import Channels, checked
 from aasp.audio.io import probe
 from aasp.audio.remote import located
-from aasp.audio.sounds import Recording, Sound
+from aasp.audio.sounds import Recording, Sound, describe
 from aasp.datasets.channel_column import COLUMN, choices
 from aasp.datasets.index import Skipped
 from aasp.datasets.measured import measure
@@ -135,6 +135,19 @@ class Manifest:
         if name not in self.table.column_names:
             raise AaspError(f"{self.source}: no column {name!r}; it has {', '.join(self.table.column_names)}")
         return self.table[name].to_numpy()
+
+    def marks(self, name: str) -> np.ndarray:
+        """One column of labels or groups as text, str (files,).
+
+        Raises:
+            AaspError: there is no such column, or a row has no value.
+        """
+        values = self.column(name).tolist()
+        empty = [row for row, value in enumerate(values) if value is None or value != value or not str(value).strip()]
+        if empty:
+            where = f"{len(empty):,} of {len(values):,} clips have none, the first {describe(self.sound(empty[0]))}"
+            raise AaspError(f"{self.source}, column {name}: {where}; fill it, or take them out of the index")
+        return np.array([str(value).strip() for value in values])
 
     def choosing(self, default: Channels | str) -> Manifest:
         """The manifest with the choice of channels in every row, one row per channel for "each"."""

@@ -8,6 +8,8 @@ from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from aasp.audio.packed import file_of, place
 from aasp.audio.remote import is_url
@@ -47,6 +49,18 @@ def keep_apart(sounds: Sequence[Sound], parts: Sequence[str] | np.ndarray, found
         more = f" ({len(torn):,} are such)" if len(torn) > 1 else ""
         remedy = "what is trained on can't be tested: keep it in one part or fold"
         raise AaspError(f"{describe(sounds[first])} is {where}{more}; {remedy}")
+
+
+def joined(groups: np.ndarray, found: Sequence[Repeat]) -> np.ndarray:
+    """Groups (rows,) in which those that share a sound are one, under the name of the first of them."""
+    if not found:
+        return groups
+    names, number = np.unique(groups, return_inverse=True)
+    rows, firsts = np.array(found).T
+    shared = coo_array((np.ones(len(rows)), (number[rows], number[firsts])), shape=(len(names), len(names)))
+    _, part = connected_components(shared, directed=False)
+    _, first = np.unique(part[number], return_index=True)
+    return groups[first][part[number]]
 
 
 class _Numbers:

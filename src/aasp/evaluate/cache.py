@@ -27,7 +27,7 @@ from safetensors.numpy import load, save
 import aasp
 from aasp.audio.error import AudioError
 from aasp.audio.packed import on_disk
-from aasp.audio.sounds import Excerpt, Mixture, Recording, Sound, files
+from aasp.audio.sounds import Excerpt, Mixture, Recording, Samples, Sound, files
 from aasp.datasets.index import Skipped
 from aasp.errors import AaspError
 from aasp.evaluate.baselines import BANDS_40, BANDS_128, statistics
@@ -235,10 +235,10 @@ def _name(key: Any) -> str:
 
 
 def _digests(sounds: Sequence[Sound]) -> Iterator[bytes | None]:
-    """The hash of each sound, 32 bytes; None if its file cannot be read."""
+    """The hash of each sound, 32 bytes; None if its file cannot be read, or it has none."""
     known: dict[str, str | None] = {}
     for sound in sounds:
-        parts = []
+        parts: list[str | None] = [None] if isinstance(sound, Samples) else []
         for path in files(sound):
             if path not in known:
                 known[path] = _file_digest(path)

@@ -48,7 +48,7 @@ def few_labels(
         for _ in range(DRAWS):
             drawn = np.concatenate([rng.permutation(known[classes[known] == name])[:count] for name in names])
             right += RidgeClassifier(alpha=PENALTY).fit(X[drawn], classes[drawn]).predict(X[test]) == classes[test]
-        found[count] = interval(right / DRAWS, clusters=groups[test].tolist())
+        found[count] = interval(right / DRAWS, clusters=groups[test].tolist(), share=True)
     return found
 
 

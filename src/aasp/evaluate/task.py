@@ -23,11 +23,13 @@ import numpy as np
 from aasp.datasets.index import Skipped
 from aasp.datasets.labelled import LabelledSet, ordered
 from aasp.datasets.parts import PARTS, TEST, TRAIN, parts_or_folds
-from aasp.datasets.repeats import keep_apart
+from aasp.datasets.repeats import joined, keep_apart
 from aasp.errors import AaspError
 from aasp.evaluate.metrics import absent_classes
 
 HELD_OUT = 0.1
+FEW = 6
+"""With fewer clips of a class, intervals of mAP are too high (docs/evaluation.md)."""
 
 Choose = Literal["next_fold", "held_out"]
 
@@ -96,16 +98,13 @@ class Task:
         """
         try:
             y = _encode(labelled)
-            group = None if labelled.groups is None else np.array(labelled.groups)
             split = _split(labelled)
             keep_apart(labelled.sounds, split, labelled.repeats)
-            # Validation clips are held out in whole groups, or at least with all rows of one sound.
-            sound = np.arange(len(labelled))
-            for repeat in labelled.repeats:
-                sound[repeat.row] = repeat.first
-            rounds = _rounds(split, sound if group is None else group, choose, seed)
-            if group is None and labelled.repeats:  # rows of one sound are no independent clips
-                group = sound.astype(str)
+            # Rows of one sound are not independent: they are held out together, and are one cluster of intervals.
+            each = np.arange(len(labelled)) if labelled.groups is None else np.array(labelled.groups)
+            each = joined(each, labelled.repeats)
+            rounds = _rounds(split, each, choose, seed)
+            group = None if labelled.groups is None and not labelled.repeats else each.astype(str)
             task = cls(y, list(labelled.classes), rounds, group, list(labelled.notes), labelled.missing)
             task.notes.extend(_remarks(task, refitted=choose == "next_fold"))
         except AaspError as error:
@@ -216,6 +215,11 @@ def _remarks(task: Task, *, refitted: bool) -> list[str]:
             raise AaspError(f"labels: none of test part {r.name!r} occurs in its train part; check label and split")
         if unseen:
             remarks.append(f"{r.name}: {len(unseen)} label(s) only in the test part, never predicted: {_few(unseen)}")
+        if task.multilabel:
+            clips_K = task.y[r.test].sum(axis=0)
+            rare = [name for name, clips in zip(task.classes, clips_K.tolist(), strict=True) if 0 < clips < FEW]
+            text = f"{len(rare)} label(s) with fewer than {FEW} tested clips, intervals of mAP are too high"
+            remarks += [f"{r.name}: {text}: {_few(rare)}"] if rare else []
         remarks += _torn(task, r)
     single: list[str] = []
     if not task.regression:

@@ -1,13 +1,13 @@
 """LEAF: a filterbank on the waveform, trained with the model.
 
-    x -> |x * g_m|^2, one complex Gabor filter per bin -> a Gaussian low-pass, every hop -> PCEN
+    x -> |x * g_m|^2, one complex Gabor filter per bin -> a Gaussian low-pass, every hop -> at least 1e-5 -> PCEN
 
     g_m(n) = exp(-n^2 / (2 sigma_m^2)) exp(i eta_m n) / (sqrt(2 pi) sigma_m)        n samples from the centre
 
 Legend: B clips, S samples, T frames, M filters, L taps of a filter.
 Source: Zeghidour, Teboul, de Chaumont Quitry & Tagliasacchi 2021, "LEAF: A Learnable Frontend for Audio
-Classification": filters, bounds of eta and sigma, low-pass, PCEN and all initial values, 7 parameters per filter (448
-for 64). Ours, besides those in `filters`: eta is folded, not limited; PCEN's alpha, delta and r
+Classification": filters, bounds of eta and sigma, low-pass, floor, PCEN and all initial values, 7 parameters per filter
+(448 for 64). Ours, besides those in `filters`: eta is folded, not limited; PCEN's alpha, delta and r
 (`EnergyNormalisation`) and the low-pass's width are trained as logarithms; 128 filters, as in the other front ends'
 grid, where LEAF has 40.
 """
@@ -28,6 +28,8 @@ from aasp.features.pcen import EnergyNormalisation
 
 HALF = math.sqrt(2 * math.log(2))
 """Half width at half maximum of a Gaussian, in deviations."""
+FLOOR = 1e-5
+"""Smallest energy, which PCEN would otherwise amplify: LEAF's, for waveforms in -1 to 1."""
 WIDEST = 0.5
 """Largest deviation of the low-pass, relative to half its length; the smallest is one tap (LEAF's bounds)."""
 
@@ -51,8 +53,8 @@ class LEAFConfig(FiltersConfig):
     delta: float = 2.0
     r: float = 0.5
     eps: float = 1e-12
-    mean: float = 0.186
-    std: float = 0.630
+    mean: float = 0.197
+    std: float = 0.609
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -119,7 +121,7 @@ class LEAF(Filters):
 
     def transform(self, wave_BS: Tensor, frames: int) -> Tensor:
         c = self.config
-        return (self.normalise(self.energies(wave_BS, frames)) - c.mean) / c.std
+        return (self.normalise(self.energies(wave_BS, frames).clamp_min(FLOOR)) - c.mean) / c.std
 
     def _width(self, dtype: torch.dtype) -> Tensor:
         """Deviation of each low-pass, relative to half its length, from one tap to `WIDEST`."""

@@ -2,7 +2,8 @@
 
 Legend: B clips, T frames, M mel bins, N patches, D width.
 Source: SSLAM (Alex et al. 2025) and its code: the element-wise maximum of two log-mels, except in two gaps of 240 of
-1024 frames, where a mixture's target is the clip's own.
+1024 frames, where a mixture's target is the clip's own. For the partner's targets the teacher sees only its patches in
+the mixture.
 """
 
 from __future__ import annotations
@@ -77,17 +78,22 @@ def mixed_with(clips: Clips, partner_B: Tensor, config: MixingConfig, patch: int
     both_BT = valid_BT & valid_BT[partner_B] & mixed_BG.repeat_interleave(patch, 1)[:, : len(frame_T)]
     both_BT1 = both_BT.to(mel_BTM.device, non_blocking=True)[..., None]
     mixed_BTM = torch.where(both_BT1, torch.maximum(mel_BTM, mel_BTM[partner_B]), mel_BTM)
-    mixed_BG = mixed_BG & (torch.arange(columns) < clips.columns[partner_B, None])
+    shorter_B = torch.minimum(clips.columns, clips.columns[partner_B])
+    mixed_BG = mixed_BG & (torch.arange(columns) < shorter_B[:, None])
     valid = None if clips.valid is None else clips.valid.repeat(2, 1)
     mel = torch.cat([mel_BTM, mixed_BTM])
     both = Clips(mel, clips.grid, clips.columns.repeat(2), valid, clips.frames.repeat(2))
     return both, mixed_BG.repeat_interleave(subbands, 1).to(mel.device, non_blocking=True)
 
 
-def mean_of_sources(target_BND: Tensor, mixed_BN: Tensor, partner_B: Tensor) -> Tensor:
+def mixed_parts(clips: Clips, mixed_BN: Tensor, partner_B: Tensor) -> Clips:
+    """Each clip's partner, of which only the patches in the mixture are valid; `clips` may have mixtures after them."""
+    return Clips(clips.mel[partner_B], clips.grid, clips.columns[partner_B], mixed_BN, clips.frames[partner_B])
+
+
+def mean_of_sources(own_BND: Tensor, partner_BND: Tensor, mixed_BN: Tensor) -> Tensor:
     """The mean of each clip's targets and its partner's, (B, N, D); where they are not mixed, the clip's own."""
-    share_BN1 = 0.5 * mixed_BN[..., None].to(target_BND.dtype)
-    return torch.lerp(target_BND, target_BND[partner_B], share_BN1)
+    return torch.where(mixed_BN[..., None], 0.5 * (own_BND + partner_BND), own_BND)
 
 
 def _gaps(clips: int, columns: int, config: MixingConfig) -> Tensor:

@@ -1,7 +1,8 @@
 """Prototypes: similarities of a token to K learned directions, and the running mean that centres a teacher's logits.
 
-Legend: n vectors of width D, K prototypes. Source: DINO's head and centre (Caron et al. 2021). Its weight norm with all
-gains fixed at 1 is equivalent to normalising each prototype to unit length, as here.
+Legend: n vectors of width D, K prototypes. Source: DINO's head and centre (Caron et al. 2021). Its weight norm is
+equivalent to normalising each prototype to unit length, as here, and scaling its similarities by a gain, 1 in DINO,
+initially 1 and learned in MATPAC's code.
 """
 
 from __future__ import annotations
@@ -69,9 +70,12 @@ class PrototypeHead(nn.Module):
         width, hidden, bottleneck: input, hidden and output width of the MLP.
         count: number of prototypes K.
         layers: number of linear layers of the MLP.
+        gains: learn a gain for each prototype.
     """
 
-    def __init__(self, width: int, hidden: int, bottleneck: int, count: int, layers: int = 3) -> None:
+    def __init__(
+        self, width: int, hidden: int, bottleneck: int, count: int, layers: int = 3, gains: bool = False
+    ) -> None:
         super().__init__()
         widths = [width, *[hidden] * (layers - 1), bottleneck]
         linear = [nn.Linear(inputs, outputs) for inputs, outputs in pairwise(widths)]
@@ -80,11 +84,13 @@ class PrototypeHead(nn.Module):
             nn.init.zeros_(layer.bias)
         self.layers = nn.Sequential(linear[0], *chain.from_iterable((nn.GELU(), layer) for layer in linear[1:]))
         self.prototypes = nn.Linear(bottleneck, count, bias=False)
+        self.gains = nn.Parameter(torch.ones(count)) if gains else None
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) to (..., K)."""
         unit = functional.normalize(self.layers(x).float(), dim=-1)
-        return functional.linear(unit, functional.normalize(self.prototypes.weight, dim=-1))
+        cosine = functional.linear(unit, functional.normalize(self.prototypes.weight, dim=-1))
+        return cosine if self.gains is None else cosine * self.gains
 
 
 class Centre(nn.Module):

@@ -100,7 +100,7 @@ def averaged_layers(layers_LBND: list[Tensor], weight_BN: Tensor, instance: bool
         instance: summarise the frame target itself (EAT), instead of the layers before their instance norm.
     """
     width = layers_LBND[0].shape[-1]
-    share_B1N = (weight_BN / weight_BN.sum(1, keepdim=True))[:, None]
+    share_B1N = (weight_BN / weight_BN.sum(1, keepdim=True).clamp_min(1.0))[:, None]
     means = [share_B1N @ x for x in layers_LBND]  # (B, 1, D): one pass, no weighted copy of the tokens
     normalised = torch.zeros_like(layers_LBND[0])
     for x, mean in zip(layers_LBND, means, strict=True):

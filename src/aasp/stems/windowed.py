@@ -91,7 +91,8 @@ class WindowedStem(Stem):
             visible_BVN = visible_BVN * valid_BN[:, None]
         more = [gather_own_patches(one, visible_BVn) for one in self.view_context(patches, visible_BVN)]
         seen = self._seen(visible_BVN.flatten(0, 1)).flatten(1, 2).unflatten(0, visible_BVn.shape[:2])
-        seen = gather_own_patches(seen, visible_BVn)
+        padding = functional.pad(visible_BVn[..., 1:] == visible_BVn[..., :1], (1, 0))  # repeats (see `only_valid`)
+        seen = gather_own_patches(seen, visible_BVn).masked_fill(padding[..., None, None], 0.0)
         windows, *others = self.analyse(patches)
         patches, windows, *others = (
             gather_patches(x.flatten(1, 2), visible_BVn) for x in (patches, windows.transpose(3, 4), *others)

@@ -86,6 +86,8 @@ def test_the_untrained_stem_is_rebuilt_from_the_seed():
 def test_fewer_than_six_clips_have_no_interval():
     found = over_clips(np.array([0.25]), minus=np.array([0.05]))
     assert found == {"estimate": 0.2, "low": None, "high": None} and percent(found) == "20.0 %"
+    assert over_clips(np.zeros(3)) == {"estimate": 0.0, "low": None, "high": None}, "measured, not counted"
+    assert over_clips(np.zeros(12)) == {"estimate": 0.0, "low": 0.0, "high": 0.0}
     assert percent(over_clips(np.array([0.2, 0.3]))) == "25.0 %", "20.0 to 30.0 would be right half the time"
     assert percent(over_clips(np.tile([0.2, 0.3], 50))).startswith("25.0 % (24.0 to 26.0")
     assert [number(x) for x in (0.123, 0.00042, 0.00001, 0, 1)] == ["12.3", "0.042", "<0.01", "0", "100.0"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from aasp.aliasing.stability.excerpts import FEWEST, HOP, gather, loudest
+from aasp.aliasing.stability.excerpts import FEWEST, HOP, gather, groups_of, loudest
 from aasp.datasets.manifest import Manifest
 from aasp.errors import AaspError
 
@@ -52,3 +52,15 @@ def test_silence_is_listed(tmp_path: Path) -> None:
 def test_too_few_clips_are_an_error_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(AaspError, match=r"0 usable clip\(s\), 8 or more are needed; of 3 skipped the first is .*00"):
         gather(manifest(tmp_path, [0.5] * 3), clips=100, seconds=2.5)
+
+
+def test_clips_of_one_file_are_one_group(tmp_path: Path) -> None:
+    rng, rows = np.random.default_rng(0), np.array([1, 2, 3, 6])
+    for number in range(4):
+        soundfile.write(tmp_path / f"{number}.wav", 0.1 * rng.standard_normal((16_000, 2)), 16_000)
+    each, mean = (Manifest.open(tmp_path, channels=channels)[0] for channels in ("each", "mean"))
+    assert groups_of(mean, np.arange(4), None) is None
+    of_file = groups_of(each, rows, None)
+    assert (of_file[:, None] == of_file).tolist() == [[row // 2 == other // 2 for other in rows] for row in rows]
+    assert groups_of(each, rows, np.array(list("aabbccdd"))).tolist() == ["a", "b", "b", "d"]
+    assert groups_of(each, rows, np.array(list("abcdefgh"))).tolist() == ["b", "c", "c", "g"]

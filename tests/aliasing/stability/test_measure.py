@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, permutations
 
 import numpy as np
 import pytest
@@ -73,20 +73,23 @@ def test_the_control_is_linear_between_strengths_and_unknown_beyond() -> None:
     np.testing.assert_allclose(control_at(np.zeros(2), strengths, values, at_rest=1.0), 1.0)
 
 
-def naive_alignment(x: np.ndarray, y: np.ndarray) -> float:
-    x, y = x - x.mean(0), y - y.mean(0)
-    square = lambda a: (a**2).sum()
-    return square(x.T @ y) / np.sqrt(square(x.T @ x) * square(y.T @ y))
+def naive_alignment(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> float:
+    """Means over all different clips i, j, q, r, by their definition."""
+    K, L = x @ x.T, y @ y.T
+    i, j, q, r = np.array(list(permutations(range(len(x)), 4))).T
+    weight = weights[i] * weights[j] * weights[q] * weights[r]
+    criterion = lambda K, L: np.average(K[i, j] * L[i, j] - 2 * K[i, j] * L[i, q] + K[i, j] * L[q, r], weights=weight)
+    return criterion(K, L) / np.sqrt(criterion(K, K) * criterion(L, L))
 
 
-def test_alignment_by_its_definition_and_weights_as_repeats() -> None:
+def test_alignment_by_its_definition_and_with_weights() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((12, 5)), rng.standard_normal((12, 7))
     y[:, :5] += x
     weights = rng.integers(0, 4, 12)
-    repeats = np.repeat(np.arange(12), weights)
-    assert Alignment(x, y)(np.ones(12)) == pytest.approx(naive_alignment(x, y))
-    assert Alignment(x, y)(weights.astype(float)) == pytest.approx(naive_alignment(x[repeats], y[repeats]))
+    for given in (np.ones(12), weights):
+        assert Alignment(x, y)(given) == pytest.approx(naive_alignment(x, y, given))
+    assert np.isnan(Alignment(x, y)(np.eye(12)[:3].sum(0)))
 
 
 def test_alignment_is_blind_to_rotation_translation_and_scale() -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from aasp.aliasing.stability.document import PATCHES_A_SECOND
-from aasp.aliasing.stability.excerpts import FEWEST, RATE, Excerpts, gather
+from aasp.aliasing.stability.excerpts import FEWEST, RATE, Excerpts, gather, groups_of
 from aasp.aliasing.stability.measure import observe
 from aasp.aliasing.stability.perturbations import CONTROLS, rows
 from aasp.compare.inputs import Given, clips_hash
@@ -86,10 +86,11 @@ def open_stability_metrics(word: str | None) -> Stability:
         return Stability([], [], None)
     path, _, group = word.partition(":")
     manifest, unusable = Manifest.open(Path(path))
-    column = manifest.column(group) if group else None
+    marks = manifest.marks(group) if group else None
     remedy = f"give --stability {FEWEST} or more clips that are longer"
     gathered = gather(manifest, clips=CLIPS, seconds=SECONDS, unusable=unusable, remedy=remedy)
-    groups = None if column is None else column[gathered.rows].astype(str).tolist()
+    found = groups_of(manifest, gathered.rows, marks)
+    groups = None if found is None else found.tolist()
     measures = [StabilityMetric(name, gathered.excerpts, groups) for name in LOOKED_AT]
     given = Given(word, clips_hash([manifest.sound(int(row)) for row in gathered.rows], groups))
     return Stability(measures, gathered.skipped, given)

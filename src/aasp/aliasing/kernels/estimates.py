@@ -31,7 +31,7 @@ def over_clips(values_n: Sequence[float] | np.ndarray, minus: np.ndarray | None 
     """Mean of one value per clip, or of the paired difference of two."""
     if len(values_n) < 2:
         return {"estimate": float(values_n[0] - (0 if minus is None else minus[0])), "low": None, "high": None}
-    return _measured(interval(values_n, minus=minus))
+    return _measured(interval(values_n, minus=minus, share=False))
 
 
 def _measured(found: Interval) -> Measured:

@@ -146,7 +146,7 @@ def _row(row: Row, decibel: np.ndarray, values: Mapping[str, np.ndarray], groups
         "label": row.label,
         "kind": type(row.perturbation).__name__,
         "settings": to_dict(row.perturbation),
-        "decibel": mean_of(decibel, groups),
+        "decibel": mean_of(decibel, groups, share=False),
         "off_target": None if stated is None else float(np.abs((decibel / stated) ** 2 - 1).max()),
         "beyond_control": 0 if control is None else int(np.isnan(control).sum()),
         "decibel_clipwise": _rounded(decibel),
@@ -155,14 +155,15 @@ def _row(row: Row, decibel: np.ndarray, values: Mapping[str, np.ndarray], groups
 
 def _model(adapter: EncoderAdapter, one: Observed, table: Sequence[Row], groups: np.ndarray) -> dict[str, Any]:
     """All results of one adapter."""
-    by_row = {key: {name: mean_of(value, groups) for name, value in of.items()} for key, of in one.values.items()}
+    means = lambda of: {name: mean_of(value, groups, share=name == "flips") for name, value in of.items()}
+    by_row = {key: means(of) for key, of in one.values.items()}
     for key, numbers in by_row.items():
         numbers["alignment"] = _of_statistic(Alignment(one.clean.clip, one.clip[key]), groups, QUICK)
     return {
         "name": adapter.name,
         "token_rate": adapter.token_rate,
         "spread": dict(zip(("clip", "timestamps"), one.clean.spread, strict=True)),
-        "accuracy": None if one.right is None else mean_of(one.right, groups),
+        "accuracy": None if one.right is None else mean_of(one.right, groups, share=True),
         "rows": by_row,
         "families": of_families(table, one.values, groups),
         "reading": of_reading(one.reading, groups),
@@ -176,8 +177,11 @@ def _rounded(values: np.ndarray) -> list[float | None]:
     return [float(f"{value:.4g}") if np.isfinite(value) else None for value in values]
 
 
-def mean_of(scores: np.ndarray, groups: np.ndarray, *, minus: np.ndarray | None = None) -> Numbers | None:
-    """Mean of scores (n,), or of the difference from another model's, its interval, and the number of non-NaN clips.
+def mean_of(
+    scores: np.ndarray, groups: np.ndarray, *, share: bool | None = None, minus: np.ndarray | None = None
+) -> Numbers | None:
+    """Mean of scores (n,), or of the difference from another model's, its interval, and the number of non-NaN clips;
+    `share` as in `interval`.
 
     None if there are fewer than two groups (n,).
     """
@@ -185,7 +189,7 @@ def mean_of(scores: np.ndarray, groups: np.ndarray, *, minus: np.ndarray | None 
     if len(np.unique(groups[known])) < 2:
         return None
     other = None if minus is None else minus[known]
-    return _interval(scores[known], minus=other, clusters=groups[known], resamples=RESAMPLES)
+    return _interval(scores[known], minus=other, clusters=groups[known], share=share, resamples=RESAMPLES)
 
 
 def of_families(
@@ -197,7 +201,7 @@ def of_families(
         found[family] = {}
         for name in values[keys[0]]:
             other = None if minus is None else _pooled(minus, keys, name)
-            found[family][name] = mean_of(_pooled(values, keys, name), groups, minus=other)
+            found[family][name] = mean_of(_pooled(values, keys, name), groups, share=name == "flips", minus=other)
         found[family]["ratio"] = _ratio(values, keys, groups, minus)
     return found
 

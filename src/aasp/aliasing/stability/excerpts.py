@@ -28,6 +28,7 @@ from aasp.audio.io import AudioError
 from aasp.audio.sounds import describe, read_sound
 from aasp.datasets.index import Skipped
 from aasp.datasets.manifest import Manifest
+from aasp.datasets.repeats import joined, repeats
 from aasp.errors import AaspError
 from aasp.features.logmel import LogMel, LogMelConfig
 
@@ -125,6 +126,23 @@ def gather(
         why = f"; of {len(skipped)} skipped the first is {skipped[0].path}: {skipped[0].reason}" if skipped else ""
         raise AaspError(f"{manifest.source}: {len(rows)} usable clip(s), {FEWEST} or more are needed{why}; {remedy}")
     return Gathered(Excerpts(torch.from_numpy(np.stack(sources))), np.array(rows), skipped)
+
+
+def groups_of(manifest: Manifest, rows: np.ndarray, marks: np.ndarray | None) -> np.ndarray | None:
+    """The groups of the clips in some rows, (n,): their marks, or their files. Clips of one file are in one group.
+
+    Args:
+        manifest: the set.
+        rows: from `gather`.
+        marks: a group for each row of the set, or None.
+
+    Returns:
+        None if there are no marks and no file is repeated.
+    """
+    found = repeats([manifest.sound(int(row)) for row in rows])
+    if marks is None and not found:
+        return None
+    return joined(rows.astype(str) if marks is None else marks[rows], found)
 
 
 def loudest(wave: np.ndarray, frames: int) -> np.ndarray:

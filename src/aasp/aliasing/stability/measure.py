@@ -100,27 +100,46 @@ def control_at(decibel_n: np.ndarray, decibel_Ln: np.ndarray, value_Ln: np.ndarr
 
 class Alignment:
     """Linear centred kernel alignment of two embeddings (n, D) and (n, D') of the same clips, as a function of
-    weights."""
+    weights.
+
+    The Hilbert-Schmidt independence criteria in it are unbiased (Song et al. 2012): only pairs of different clips
+    count. A clip is as similar to itself as can be, which raises the alignment of few clips, and again that of a
+    resample, in which clips are repeated.
+    """
 
     def __init__(self, x: np.ndarray, y: np.ndarray) -> None:
         # Centring first does not change the result and reduces rounding errors.
         x, y = ((z - z.mean(0)).astype(np.float64) for z in (x, y))
         K, L = x @ x.T, y @ y.T
+        for kernel in (K, L):
+            np.fill_diagonal(kernel, 0.0)
         self.kernels = ((K, L, K * L), (K, K, K * K), (L, L, L * L))
 
     def __call__(self, weights: np.ndarray) -> float:
-        """Alignment, 0 to 1, each clip weighted by `weights` (n,).
+        """Alignment, each clip weighted by `weights` (n,).
 
-        It is 1 for sets that are equal up to rotation, translation and scale; NaN for a set without variance.
+        It is 1 for sets that are equal up to rotation, translation and scale, and on average 0 for independent ones;
+        NaN for fewer than four clips with a weight, or a set without variance.
         """
-        between, of_x, of_y = (self._product(*kernels, weights) for kernels in self.kernels)
-        return float(between / np.sqrt(of_x * of_y)) if of_x * of_y > 0 else np.nan
+        if np.count_nonzero(weights) < 4:
+            return np.nan
+        between, of_x, of_y = (self._criterion(*kernels, weights) for kernels in self.kernels)
+        return float(between / np.sqrt(of_x * of_y)) if of_x > 0 and of_y > 0 else np.nan
 
     @staticmethod
-    def _product(K: np.ndarray, L: np.ndarray, KL: np.ndarray, w: np.ndarray) -> float:
-        """Σ_ij w_i w_j K°_ij L°_ij, with K° and L° centred by weighted means."""
-        total, Kw, Lw = w.sum(), K @ w, L @ w
-        return w @ KL @ w - 2 * (w * Kw) @ Lw / total + (w @ Kw) * (w @ Lw) / total**2
+    def _criterion(K: np.ndarray, L: np.ndarray, KL: np.ndarray, w: np.ndarray) -> float:
+        """Mean of K_ij L_ij - 2 K_ij L_iq + K_ij L_qr over four different clips, each counted `w` times.
+
+        Sums over all clips, minus the terms with a clip in two places.
+        """
+        one, two, three, four = (float((w**power).sum()) for power in (1, 2, 3, 4))
+        w2, w3 = w**2, w**3
+        Kw, Lw, KLw, KLw2 = K @ w, L @ w, KL @ w, KL @ w2
+        pair = (one**2 - two) * (w @ KLw) - 4 * one * (w2 @ KLw) + 4 * (w3 @ KLw) + 2 * (w2 @ KLw2)
+        shared = w @ ((one - w) * (Kw * Lw - KLw2) - (K @ w2) * Lw - Kw * (L @ w2) + 2 * KL @ w3)
+        apart = (w @ Kw) * (w @ Lw) - 4 * (w2 * Kw) @ Lw + 2 * (w2 @ KLw2)
+        quadruples = one**4 - 6 * one**2 * two + 3 * two**2 + 8 * one * three - 6 * four
+        return (pair - 2 * shared + apart) / quadruples
 
 
 @dataclass

@@ -17,23 +17,23 @@ from aasp.stems.contract import gather_patches
 
 def retention_loss(
     predicted_2BVmD: Tensor,
-    target_BND: Tensor,
-    masks: Masks,
+    own_BND: Tensor,
+    partner_BND: Tensor,
     mixed_BN: Tensor,
-    partner_B: Tensor,
+    masks: Masks,
     gather: Gather = alone,
 ) -> Tensor:
     """Mean squared error over valid predicted patches of the mixtures and channels.
 
     Args:
         predicted_2BVmD: the predictor's output for clips and mixtures, shape (2B, V, m, D).
-        target_BND: the teacher's targets for the clips.
-        masks: of clips and mixtures.
+        own_BND: the teacher's targets for the clips.
+        partner_BND: those for the partner of each clip, from its mixed patches alone (see `mixed_parts`).
         mixed_BN: which patches of the clips are mixed, shape (B, N).
-        partner_B: the clip that each is mixed with, shape (B,).
+        masks: of clips and mixtures.
         gather: concatenates a tensor over processes; for one process if omitted.
     """
-    count = len(partner_B)
+    count = len(mixed_BN)
     hidden, valid = masks.hidden[count:], masks.hidden_valid[count:]
-    mean_BND = mean_of_sources(target_BND, mixed_BN, partner_B)
+    mean_BND = mean_of_sources(own_BND, partner_BND, mixed_BN)
     return frame_loss(predicted_2BVmD[count:], gather_patches(mean_BND, hidden), valid, gather)

@@ -26,7 +26,7 @@ from aasp.pretrain.losses.retention import retention_loss
 from aasp.pretrain.losses.spectrum import SpectrumHead
 from aasp.pretrain.losses.utterance import utterance_loss
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
-from aasp.pretrain.mixtures import MixingConfig, check_partners, drawn_partners, mixed_with
+from aasp.pretrain.mixtures import MixingConfig, check_partners, drawn_partners, mixed_parts, mixed_with
 from aasp.pretrain.predictors import PredictorConfig, build_predictor
 from aasp.pretrain.targets import TeacherConfig, frame_target, layer_targets, utterance_target
 from aasp.pretrain.views import Clips, MaskingConfig, draw_masks, encode_all, encode_visible, to_logmel, token_means
@@ -115,8 +115,8 @@ class AaSP(Method):
             "contrastive": contrastive_loss(embedding, config.losses.temperature, *self.gather(embedding)),
         }
         if config.losses.retention:
-            mixtures = masks, mixed_BN, partner_B, self.gather
-            losses["retention"] = retention_loss(predicted, target_BND[:count], *mixtures)
+            other_BND = self.targets(mixed_parts(clips, mixed_BN, partner_B))[0]
+            losses["retention"] = retention_loss(predicted, target_BND[:count], other_BND, mixed_BN, masks, self.gather)
         if self.spectrum is not None:
             losses["spectrum"] = self.spectrum(student.stem, clips.mel, clips.valid, self.gather)
         weights = vars(config.losses) | {"codes": config.codebook.weight}

@@ -77,7 +77,7 @@ class MATPAC(Method):
         self.student = AudioEncoder(recipe.model)
         self.teacher = Average(self.student)
         self.predictor = build_predictor(config.predictor, width, width)
-        self.head = PrototypeHead(width, own.hidden, own.bottleneck, own.count)
+        self.head = PrototypeHead(width, own.hidden, own.bottleneck, own.count, gains=True)
         self.teacher_head = Average(self.head)
         self.centre = Centre(own.count, own.centring, gather)
         self.register_buffer("temperature", torch.tensor(own.teacher_temperature[0]))

@@ -5,8 +5,9 @@ D width.
 Source: Alex et al. 2025, second stage, which starts from EAT's weights (`--from`). Each clip is mixed with another of
 the batch by the maximum of the two log-mels, except in gaps, where it is not mixed. EAT's student and teacher encode
 both clips and mixtures. Frame and utterance loss are on both, the latter with the teacher's last layer as target;
-source retention compares the hidden patches of a mixture with the mean of the teacher's targets for its two sources.
-Means replace sums: retention has weight 2 there, since its tokens are half of all.
+source retention compares the hidden patches of a mixture with the mean of the teacher's targets for its two sources,
+the clip and the mixed patches of its partner. Means replace sums: retention has weight 2 there, since its tokens are
+half of all.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from aasp.pretrain.losses.frame import frame_loss
 from aasp.pretrain.losses.retention import retention_loss
 from aasp.pretrain.losses.utterance import utterance_loss
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
-from aasp.pretrain.mixtures import MixingConfig, check_partners, drawn_partners, mixed_with
+from aasp.pretrain.mixtures import MixingConfig, check_partners, drawn_partners, mixed_parts, mixed_with
 from aasp.pretrain.predictors import ConvolutionDecoder, DecoderConfig
 from aasp.pretrain.targets import layer_targets
 from aasp.pretrain.views import MaskingConfig, draw_masks, encode_all, encode_visible, to_logmel
@@ -113,6 +114,9 @@ class SSLAM(Method):
             output = encode_all(self.teacher.model, both, layers=True)
             target_2BND, _ = layer_targets(output, both, self.layers, instance=True)
             _, summary_2BD = layer_targets(output, both, 1, instance=True)
+            partners = mixed_parts(clips, mixed_BN, partner_B)
+            output = encode_all(self.teacher.model, partners, layers=True)
+            partner_BND, _ = layer_targets(output, partners, self.layers, instance=True)
 
         x = encode_visible(self.student, both, masks.visible, masks.visible_valid)
         cls_2BVD = x[:, 0].unflatten(0, masks.visible.shape[:2])
@@ -121,7 +125,7 @@ class SSLAM(Method):
         losses = {
             "frame": frame_loss(predicted, gather_patches(target_2BND, masks.hidden), masks.hidden_valid, self.gather),
             "utterance": utterance_loss(cls_2BVD, summary_2BD),
-            "retention": retention_loss(predicted, target_2BND[:count], masks, mixed_BN, partner_B, self.gather),
+            "retention": retention_loss(predicted, target_2BND[:count], partner_BND, mixed_BN, masks, self.gather),
         }
         loss = torch.stack([getattr(weights, name) * value for name, value in losses.items()]).sum()
         health = {}

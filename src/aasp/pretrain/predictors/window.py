@@ -1,9 +1,11 @@
 """Self-attention within windows of the grid, with mask tokens at hidden patches.
 
 Legend: as in `contract`; S side of a window, P padded grid cells of a window.
-Source: Audio-MAE's decoder, after Swin: windows of 4 x 4 patches, shifted by half a window in every second block. In a
-window that the shift cuts at an edge, attention is limited to the remaining part, equivalent to Swin's mask. Swin's
-relative position bias is left out, since position embeddings are added (ours); so is the class token, as in Audio-MAE.
+Source: Audio-MAE's decoder, after Swin: windows of 4 x 4 patches, shifted by half a window in time in every second
+block (`shift_size = (2, 0)` in models_mae.py); a grid no longer than a window is not shifted. In a window that the
+shift cuts at an edge, attention is limited to the remaining part, equivalent to Swin's mask. The class token is left
+out, as in Audio-MAE. Ours: norms before a block and scaled dot products (Audio-MAE, as Swin v2: norms after each
+residual branch, scaled cosines), and no relative position bias, since position embeddings are added.
 """
 
 from __future__ import annotations
@@ -48,7 +50,8 @@ class WindowPredictor(SizedPredictor):
         x_BGFW = x_BWGF.movedim(1, -1) + places.unflatten(0, grid)
         there_BGF = _there(visible_Bn, hidden_Bm, grid, valid_Bn, hidden_valid_Bm)
         for index, block in enumerate(self.blocks):
-            x_BGFW = _in_windows(block, x_BGFW, there_BGF, shift=SIDE // 2 * (index % 2))
+            shift = SIDE // 2 if index % 2 and grid[0] > SIDE else 0
+            x_BGFW = _in_windows(block, x_BGFW, there_BGF, shift)
         return self.head(self.norm(at(x_BGFW.movedim(-1, 1), hidden_Bm)))
 
 
@@ -64,10 +67,10 @@ def _there(
 
 
 def _in_windows(block: torch.nn.Module, x_BGFW: Tensor, there_BGF: Tensor, shift: int) -> Tensor:
-    """Apply a block to every window separately; the grid is padded to whole windows, the first cut by the shift."""
+    """Apply a block to every window separately; the grid is padded to whole windows, the first in time cut by the
+    shift."""
     (columns, subbands), width = x_BGFW.shape[1:3], x_BGFW.shape[3]
-    sides = [(shift, -(length + shift) % SIDE) for length in (columns, subbands)]
-    padding = [end for side in reversed(sides) for end in side]
+    padding = [0, -subbands % SIDE, shift, -(columns + shift) % SIDE]
     padded, there = functional.pad(x_BGFW, [0, 0, *padding]), functional.pad(there_BGF, padding)
     cut = lambda x: x.unflatten(2, (-1, SIDE)).unflatten(1, (-1, SIDE)).transpose(2, 3)  # (B, G / S, F / S, S, S, …)
     windows = cut(padded)
@@ -75,4 +78,4 @@ def _in_windows(block: torch.nn.Module, x_BGFW: Tensor, there_BGF: Tensor, shift
     attended = attended | ~attended.any(1, keepdim=True)  # softmax over an empty window would be NaN
     y, _ = block(windows.flatten(3, 4).flatten(0, 2), attended)
     y = y.unflatten(1, (SIDE, SIDE)).unflatten(0, windows.shape[:3]).transpose(2, 3).reshape(*padded.shape[:3], width)
-    return y[:, shift : shift + columns, shift : shift + subbands]
+    return y[:, shift : shift + columns, :subbands]

@@ -19,14 +19,17 @@ FRAMES = ConvConfig(patch=(4, 128))
 
 def atst_frame_base() -> Recipe:
     """ViT-Base on 250 tokens of 40 ms. Front end, patch, masks, momentum, learning rate, batch (144 on each of six
-    GPUs), warm-up and steps are as published (its README and code: 8e-5 per 256 clips). Decibels are scaled from
-    -79.65..50.68 to -1..1. The weight decay is ours, and decibels are not limited to 80 below a clip's peak.
+    GPUs), warm-up, stochastic depth and steps are as published (its README and code: 8e-5 per 256 clips). Decibels are
+    scaled from -79.65..50.68 to -1..1. Ours: the weight decay, biases of queries, keys and values, and decibels without
+    a limit of 80 below a clip's peak.
     """
     front = front_end(floor=1e-10, mean=-3.335, std=15.005)
     return Recipe(
         name="atst_frame_base",
         summary="768 x 12: ATST-Frame, hidden frames of one view distinguished from another",
-        model=AudioEncoderConfig(front, ConvConfig(patch=(4, 64)), EncoderConfig(768, 12, 12), window_seconds=10.0),
+        model=AudioEncoderConfig(
+            front, ConvConfig(patch=(4, 64)), EncoderConfig(768, 12, 12, drop_path=0.1), window_seconds=10.0
+        ),
         method=ATSTFrameConfig(),
         optimizer=OptimizerConfig(lr=8e-5 * 864 / 256, final_lr=1e-6, warmup=19_900 / 398_000, betas=(0.9, 0.999)),
         data=DataConfig(crop_seconds=9.99, batch=864),
@@ -36,8 +39,8 @@ def atst_frame_base() -> Recipe:
 
 def atst_clip_base() -> Recipe:
     """ViT-Base on two segments of six seconds, 150 tokens each. Front end, patch, segments and momentum are as
-    published; so are (train_base.sh) the batch (256 on each of six GPUs), warm-up, steps, and a learning rate of 2e-4
-    per 256 clips. The constant weight decay is ours (there it rises from 0.04 to 0.4).
+    published; so are (train_base.sh) the batch (256 on each of six GPUs), warm-up, steps, stochastic depth and a
+    learning rate of 2e-4 per 256 clips. The constant weight decay is ours (there it rises from 0.04 to 0.4).
     """
     base = atst_frame_base()
     optimizer = OptimizerConfig(lr=1.2e-3, final_lr=1e-6, warmup=15_860 / 318_000, betas=(0.9, 0.999))
@@ -54,7 +57,7 @@ def atst_clip_base() -> Recipe:
 
 
 def atst_frame_tiny() -> Recipe:
-    """ATST-Frame at the size of `aasp_tiny`, on 48 tokens of all mel bins x 4 frames."""
+    """ATST-Frame at the size of `aasp_tiny`, on 48 tokens of all mel bins x 4 frames, without stochastic depth."""
     method = ATSTFrameConfig(teacher=TINY_TEACHER, head=(1024, 128))
     return tiny(
         "atst_frame_tiny", "ATST-Frame, hidden frames distinguished from another view, on two cores", method, FRAMES

@@ -1,7 +1,7 @@
 """BEATs, its tokenizer and further iterations. Source: Chen et al. 2023.
 
 Steps, seconds of audio per step, learning rates, codes and the hidden share are those of the paper's section 4.2; the
-log-mel statistics and the number of heads are those of its code, BEATs.py. For warm-up, betas and weight decay no
+log-mel and the number of heads are those of its code, BEATs.py. For warm-up, betas and weight decay no
 public source could be read here: they are as we know them. Ours: a cosine schedule (theirs is a linear decay),
 gradients clipped to a norm of 4, no dropout and fixed position embeddings.
 """
@@ -21,7 +21,8 @@ from aasp.pretrain.tokenizers import DistilledConfig, RandomConfig
 from aasp.pretrain.views import MaskingConfig
 from aasp.training.optim import OptimizerConfig
 
-BEATS = LogMelConfig(mean=15.41663 - 20.79442, std=2 * 6.55582)  # theirs: 16-bit samples, log(2 ** 30) above ours
+BEATS = LogMelConfig(mean=15.41663 - 20.79442, std=2 * 6.55582, floor=2.0**-23 / 2.0**30, povey=True)
+"""BEATs' log-mel; theirs is of 16-bit samples, log(2 ** 30) above ours."""
 
 
 def beats_base() -> Recipe:

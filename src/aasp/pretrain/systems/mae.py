@@ -2,9 +2,9 @@
 
 Settings are those of the papers and of the scripts published with them. Ours in all: cosine schedules (MAE-AST's is a
 linear decay), norms before a block (MAE-AST: after it), gradients clipped to a norm of 4 where nothing is stated, no
-dropout, no rolling of clips (Audio-MAE), one class token, fixed position embeddings. Ours in the tiny ones: sizes,
-views and rates. Their decoders keep the ratio to the encoder's width and have half its depth; the four masks of a clip
-share one front end pass, as in `aasp_tiny`.
+dropout, no rolling of clips and no gain of 0.5 to 1.5 (Audio-MAE), one class token, fixed position embeddings. Ours in
+the tiny ones: sizes, views and rates. Their decoders keep the ratio to the encoder's width and have half its depth; the
+four masks of a clip share one front end pass, as in `aasp_tiny`.
 """
 
 from __future__ import annotations
