@@ -334,5 +334,5 @@ def test_a_part_with_a_wrong_interface_is_one_line(stem: WrongStemConfig, messag
 def test_a_front_end_that_gives_no_frames_is_refused(unloaded: None) -> None:
     front = load_plugin(EXAMPLE).LinearConfig().build()
     front.transform = lambda wave, frames: torch.zeros(len(wave), 128, frames)
-    with pytest.raises(AaspError, match=r"LinearSpectrogram gives \(128, 98\) for a clip of 98 frames of 128"):
+    with pytest.raises(AaspError, match=r"LinearSpectrogram gives \(1, 128, 98\), not \(1, 98, 128\); let"):
         front(torch.zeros(1, 16_000))

@@ -40,11 +40,24 @@ def to_dict(config: Any, *, first_names: bool = False) -> dict[str, Any]:
         if dataclasses.is_dataclass(value):
             parts = _parts(hints[name])
             kind = {} if parts is None or (named := parts.name_of(value)) == parts.unnamed else {"kind": named}
-            if (document := kind | to_dict(value, first_names=first_names)) or parts is None:
+            # An own class that derives from one of ours has its own name, not the inherited kind.
+            if (document := kind | to_dict(value, first_names=first_names) | kind) or parts is None:
                 values[called] = document
         else:
-            values[called] = list(value) if isinstance(value, tuple) else value
+            values[called] = _plain(value, f"{type(config).__name__}.{name}")
     return values
+
+
+def _plain(value: Any, where: str) -> Any:
+    """A field's value as JSON."""
+    if isinstance(value, (tuple, list)):
+        return [_plain(one, where) for one in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(one, where) for key, one in value.items()}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    allowed = "numbers, text, true or false, None, tuples of these and dataclasses"
+    raise AaspError(f"{where} is of type {type(value).__name__}, which can't be saved; a configuration holds {allowed}")
 
 
 def fingerprint(config: Any, without: Collection[str] = ()) -> str:
@@ -262,7 +275,8 @@ def _convert_part(parts: Parts[Any], value: Any, where: str) -> Any:
     found = _named(parts.known, name, where)
     if not isinstance(value, Mapping):
         return found
-    fields = dict(value) if "kind" in hints_of(type(found)) else {key: value[key] for key in value if key != "kind"}
+    own = ":" in name or "kind" not in hints_of(type(found))
+    fields = {key: one for key, one in value.items() if not (own and key == "kind")}
     return _object(type(found), fields, where)
 
 

@@ -19,8 +19,16 @@ T = TypeVar("T")
 
 
 def hints_of(kind: Any) -> dict[str, Any]:
-    """Field names to resolved types."""
-    hints = get_type_hints(kind, include_extras=True)
+    """Field names to resolved types.
+
+    Raises:
+        AaspError: an annotation can't be resolved.
+    """
+    try:
+        hints = get_type_hints(kind, include_extras=True)
+    except NameError as error:
+        text = f"the type of a field can't be resolved: {error}; import it outside `if TYPE_CHECKING`"
+        raise AaspError(f"{kind.__module__}:{kind.__qualname__}: {text}") from None
     return {one.name: hints[one.name] for one in dataclasses.fields(kind)}
 
 

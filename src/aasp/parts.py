@@ -87,6 +87,8 @@ class Parts(Generic[T]):
 
     def _checked(self, found: Any, name: str) -> type[T]:
         if isinstance(found, type) and dataclasses.is_dataclass(found) and issubclass(found, self.contract):
+            if found.__module__.partition(".")[0] != "aasp" and _annotates(found, "kind"):
+                raise AaspError(f"{self.what} {name!r} has a field kind, which names parts in files; rename it")
             return cast("type[T]", found)
         contract = f"{self.contract.__module__}.{self.contract.__qualname__}"
         raise AaspError(f"{self.what} {name!r} is not a dataclass that derives from {contract}; name one that does")
@@ -230,6 +232,11 @@ def source_hash(module: str) -> str:
         return "" if file is None else sha256(Path(file).read_bytes()).hexdigest()
     except OSError:
         return ""
+
+
+def _annotates(kind: type, name: str) -> bool:
+    """Whether a dataclass itself, not one that it derives from, defines a field of this name."""
+    return name in vars(kind).get("__annotations__", {}) and any(one.name == name for one in dataclasses.fields(kind))
 
 
 def _attribute(place: str) -> Any:

@@ -51,8 +51,7 @@ def write_directory(
         beside.mkdir()
         for name, document in documents.items():
             (beside / name).write_text(json.dumps(document, indent=2) + "\n")
-        tensors = {name: tensor.detach().contiguous() for name, tensor in weights.items()}
-        save_file(tensors, beside / WEIGHTS, dict(metadata) if metadata else None)
+        save_file(apart(weights), beside / WEIGHTS, dict(metadata) if metadata else None)
         for name in documents:
             shutil.copymode(beside / name, beside / WEIGHTS)  # otherwise only its owner could read it
         for file in beside.iterdir():
@@ -67,6 +66,17 @@ def write_directory(
         shutil.rmtree(beside, ignore_errors=True)
         if aside.exists():
             shutil.rmtree(aside) if directory.exists() else aside.rename(directory)
+
+
+def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous tensors on the CPU that share no memory, as safetensors requires: tied weights are copied."""
+    found: dict[str, Tensor] = {}
+    memory: set[int] = set()
+    for name, tensor in tensors.items():
+        one = tensor.detach().cpu().contiguous()
+        found[name] = one.clone() if one.untyped_storage().data_ptr() in memory else one
+        memory.add(one.untyped_storage().data_ptr())
+    return found
 
 
 def check_directory(directory: Path, documents: Iterable[str]) -> None:

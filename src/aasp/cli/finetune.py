@@ -124,7 +124,7 @@ def _untrained(name: str) -> AudioEncoder | None:
         return None
     if name in ARCHITECTURES:
         return AudioEncoder(ARCHITECTURES[name]())
-    return AudioEncoder(recipes.get(name).model) if name in recipes.names() else None
+    return AudioEncoder(recipes.get(name).model) if name in recipes.names() or ":" in name else None
 
 
 def _print_outcome(arguments: Finetune, job: Finetuning, outcome: Outcome) -> None:

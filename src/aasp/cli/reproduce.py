@@ -23,6 +23,8 @@ from aasp.cli.pretrain import Pretrain
 from aasp.errors import AaspError
 
 if TYPE_CHECKING:
+    from aasp.evaluate.finetune.fields import FinetuneRecipe
+    from aasp.pretrain.recipe import Recipe
     from aasp.training.reproduction import Difference, Recorded
 
 
@@ -102,7 +104,7 @@ def _pretrained(recorded: Recorded, words: list[str], out: Path, data: Path | No
     if given.from_ is not None and origin is not None:
         now = read_initial(given.from_).facts["model_hash"]
         changed += [Difference("weights it started from", origin, now, "everything")] * (now != origin)
-    _print_differences(recorded, _environment(recorded, given), changed, anyway)
+    _print_differences(recorded, _environment(recorded, given, recipe), changed, anyway)
     code = pretrain.train(replace(given, extend=None), recipe)
     for extension in recorded.history.get("extended", ()):
         code = code or pretrain.train(replace(given, extend=extension["steps"]), recipe)
@@ -128,7 +130,7 @@ def _finetuned(recorded: Recorded, words: list[str], out: Path, data: Path | Non
         "labels_hash": job.labels_hash,
         "contents": contents(len(job.labelled), job.labelled.sounds.__getitem__),
     }
-    _print_differences(recorded, _environment(recorded, given), list(recorded.data_differences(now)), anyway)
+    _print_differences(recorded, _environment(recorded, given, recipe), list(recorded.data_differences(now)), anyway)
     return finetune.train(given, job)
 
 
@@ -147,13 +149,16 @@ def _as_then(recorded: Recorded) -> dict[str, Any]:
     return {"resume": "auto"} | {name: value for name, value in known.items() if value is not None}
 
 
-def _environment(recorded: Recorded, given: Pretrain | Finetune) -> list[Difference]:
+def _environment(recorded: Recorded, given: Pretrain | Finetune, recipe: Recipe | FinetuneRecipe) -> list[Difference]:
     from aasp.cli.arguments import set_threads
     from aasp.training import engine, environment
 
     set_threads(given.threads)
     now = environment.describe(engine.accelerator(given.device), given.precision)
-    return list(recorded.environment_differences(now))
+    own = environment.own_code_fact(recipe)
+    if environment.OWN_CODE in recorded.start:
+        own = {environment.OWN_CODE: "", **own}
+    return list(recorded.environment_differences(now | own))
 
 
 def _print_differences(

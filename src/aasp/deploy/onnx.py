@@ -142,14 +142,19 @@ def session(model: Any, threads: int = 0) -> Any:
         threads: threads per operator; 0 means one per core.
 
     Raises:
-        AaspError: the extra is not installed.
+        AaspError: the extra is not installed, or ONNX Runtime has no such operation.
     """
     runtime = extra("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3  # errors
     what = str(model) if isinstance(model, (str, Path)) else model.SerializeToString()
-    return runtime.InferenceSession(what, options, providers=["CPUExecutionProvider"])
+    try:
+        return runtime.InferenceSession(what, options, providers=["CPUExecutionProvider"])
+    except runtime.capi.onnxruntime_pybind11_state.NotImplemented as error:
+        reason = str(error).strip().splitlines()[0]
+        remedy = "let your own part use another operation or fp32, or refuse ONNX by its configuration's `not_onnx`"
+        raise AaspError(f"ONNX Runtime can't run the model: {reason}; {remedy}") from error
 
 
 def difference(model: Model, extent: Extent, running: Any) -> float:
@@ -205,14 +210,15 @@ def given(graph: Graph) -> list[tuple[torch.Tensor, ...]]:
 def largest(
     found: Sequence[np.ndarray], expected: Sequence[torch.Tensor], gains: Sequence[float | np.ndarray]
 ) -> float:
-    """The largest difference between outputs, each divided by its gain; infinite if shapes differ."""
+    """The largest difference between outputs, each divided by its gain; infinite if shapes differ, or one is NaN."""
     pairs = list(zip(found, expected, strict=True))
     if any(a.shape != tuple(b.shape) for a, b in pairs):
         return float("inf")
-    return max(
+    worst = [
         float((np.abs(a.astype(np.float64) - b.double().numpy()) / gain).max())
         for (a, b), gain in zip(pairs, gains, strict=True)
-    )
+    ]
+    return float("inf") if np.isnan(worst).any() else max(worst)
 
 
 @contextlib.contextmanager

@@ -56,7 +56,7 @@ class EncoderAdapter(ABC):
         If no `nn.Module` with parameters can be found in it, its output for noise, in two digits, takes their place.
         """
         digest, modules = sha256(self.name.encode()), 0
-        for held in _held(self):
+        for held in held_by(self):
             place = getattr(held, "__module__", None)
             place = place if isinstance(place, str) else type(held).__module__
             if place.partition(".")[0] not in ("aasp", "torch", "builtins"):
@@ -90,7 +90,7 @@ class LogMelAdapter(EncoderAdapter):
             return self.embed_logmel(self.frontend(wave_BS)[0])
 
 
-def _held(encoder: object) -> list[Any]:
+def held_by(encoder: object) -> list[Any]:
     """An encoder, and what its attributes and functions hold, three levels deep; nothing inside a module or tensor."""
     found: list[Any] = [encoder]
     level = found

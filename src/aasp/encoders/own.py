@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aasp.encoders.contract import EncoderAdapter, EncoderEmbeddings, centred
+from aasp.encoders.contract import EncoderAdapter, EncoderEmbeddings, centred, held_by
 from aasp.encoders.ours import AudioEncoderAdapter, StemAdapter, untrained
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
@@ -49,9 +49,13 @@ def open_own(name: str) -> EncoderAdapter:
     except ValueError:
         pass  # some built-ins have no signature
     made = call_own(name, make)
-    if isinstance(made, nn.Module):
-        made.eval()
+    for one in held_by(made):
+        if isinstance(one, nn.Module):
+            one.eval()
     if isinstance(made, EncoderAdapter):
+        missing = [field for field in ("name", "rate", "token_rate") if not hasattr(made, field)]
+        if missing:
+            raise AaspError(f"{name}: its {type(made).__name__} has no {missing[0]}; set it, see EncoderAdapter")
         return made
     if isinstance(made, AudioEncoder):
         return AudioEncoderAdapter(name, made)

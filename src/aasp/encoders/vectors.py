@@ -12,6 +12,7 @@ from aasp.audio.io import AudioError
 from aasp.audio.sounds import Sound, describe, read_sound
 from aasp.datasets.index import Skipped
 from aasp.encoders.contract import EncoderAdapter
+from aasp.encoders.own import call_own, checked
 from aasp.errors import AaspError
 
 OWN = "own"
@@ -55,11 +56,10 @@ def clip_vectors(
         for some in (same[k : k + BATCH] for same in by_length.values() for k in range(0, len(same), BATCH)):
             rows = [row for row, _ in some]
             try:
-                made = adapter.embed_waveform(torch.from_numpy(np.stack([wave for _, wave in some])))
+                made = _embedded(adapter, torch.from_numpy(np.stack([wave for _, wave in some])))
             except AaspError as error:
                 raise AaspError(f"{describe(sounds[rows[0]])}: {error}") from None
-            for name, vectors in {OWN: made.clip, **made.layers}.items():
-                here = vectors.float().cpu().numpy()
+            for name, here in made.items():
                 if (width := found.get(name, here).shape[1]) != here.shape[1]:
                     text = f"its vector has {here.shape[1]:,} numbers, and {width:,} for a clip of another length"
                     raise AaspError(f"{adapter.name}: {describe(sounds[rows[0]])}: {text}; average it over time")
@@ -70,3 +70,17 @@ def clip_vectors(
         why = f"the first {skipped[0].path}: {skipped[0].reason}" if skipped else "none"
         raise AaspError(f"{adapter.name}: no usable audio to embed: {why}; repair or replace the files")
     return found
+
+
+def _embedded(adapter: EncoderAdapter, wave_BS: torch.Tensor) -> dict[str, np.ndarray]:
+    """By name, the clip vectors of waveforms as OWN, and the encoder's layers, float32 (B, D).
+
+    Raises:
+        AaspError: the encoder rejects them, or does not return such vectors.
+    """
+    made = call_own(adapter.name, lambda: adapter.embed_waveform(wave_BS))
+    given = call_own(adapter.name, lambda: {OWN: made.clip, **made.layers})
+    return {
+        name: checked(adapter.name, one, len(wave_BS), "(B, D), a vector of each clip", (2,)).cpu().numpy()
+        for name, one in given.items()
+    }

@@ -133,16 +133,26 @@ class AaspPreTrainedModel(PreTrainedModel):
     def _fresh(self) -> dict[str, Tensor]:
         """The tensors of a new model of this configuration, made once, for those that a checkpoint does not have."""
         if "_new_tensors" not in self.__dict__:
-            self.__dict__["_new_tensors"] = type(self)(self.config).state_dict()
+            new = type(self)(self.config)
+            self.__dict__["_new_tensors"] = {**new.state_dict(), **dict(new.named_buffers())}
         return self.__dict__["_new_tensors"]
 
     def _initialize_missing_keys(self, is_quantized: bool) -> None:
         self._was_on_meta = True
         try:
             super()._initialize_missing_keys(is_quantized)
+            self._fill_unsaved()
         finally:
             self._was_on_meta = False
             self.__dict__.pop("_new_tensors", None)
+
+    @torch.no_grad()
+    def _fill_unsaved(self) -> None:
+        """Compute the unsaved buffers of a user's own parts, which are empty after the meta device."""
+        for place, module in self.named_modules():
+            if not isinstance(module, WithConstants):
+                for name in sorted(module._non_persistent_buffers_set):
+                    getattr(module, name).copy_(self._fresh()[f"{place}.{name}" if place else name])
 
     def _lengths(self, input_values: Tensor, attention_mask: Tensor | None) -> Tensor | None:
         """Valid samples of each clip, shape (B,)."""

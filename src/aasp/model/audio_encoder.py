@@ -95,6 +95,9 @@ class AudioEncoder(Embedder):
             if not isinstance(part, contract):
                 text = f"{type(whose).__name__}.build gives {type(part).__name__}, which does not derive from"
                 raise AaspError(f"{text} {contract.__module__}.{contract.__qualname__}; let it derive from that")
+        if tuple(self.stem.patch) != tuple(c.stem.patch):
+            text = f"{type(c.stem).__name__} has patch {c.stem.patch}, and the stem that it builds {self.stem.patch}"
+            raise AaspError(f"{text}; let both have the same")
         self.encoder = Encoder(c.encoder)
         given = width(c.keys, c.encoder.width, self.stem.subbands)
         self.whitening = Whitening(given, c.whitened) if c.whitened else None

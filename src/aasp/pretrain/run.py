@@ -20,6 +20,7 @@ from aasp.pretrain.initial import exported, read_initial
 from aasp.pretrain.objective import build_objective
 from aasp.pretrain.recipe import Recipe, comparable
 from aasp.training import engine
+from aasp.training.environment import own_code_fact
 from aasp.training.history import History, Start
 from aasp.training.loop import Result, Settings, train
 from aasp.training.precision import Precision, resolve_precision
@@ -132,6 +133,7 @@ def pretrain(
             raise AaspError(f"run in use: {out} has continued to {path} meanwhile; start the same command again")
         run_manifest = RunManifest(recipe.name, steps, run, machine, pipeline, unusable)
         facts = {"data": manifest.source, **data_facts(manifest, pipeline.listing), **history.document()}
+        facts |= own_code_fact(recipe)
         lines = [f"{len(manifest):,} files, {manifest.total_hours:.2f} h of audio", *manifest.notes]
         run_manifest.begin("; ".join(lines), facts, path, precision)
         run_manifest.print_lines([*notes, *own.notes])
@@ -185,9 +187,11 @@ def schedules_of(recipe: Recipe, extensions: Sequence[int] = ()) -> Schedules:
         extensions: steps of each extension.
 
     Raises:
-        AaspError: the recipe has no steps.
+        AaspError: the recipe has no steps, or a method's schedule has the name of one of the optimizer's.
     """
     own = lambda more: recipe.method.schedules(recipe.steps, more)
+    for name in own(0).keys() & {"learning_rate", "weight_decay"}:
+        raise AaspError(f"{type(recipe.method).__name__}: a schedule {name}, which is the optimizer's; rename it")
     schedules = cosine_schedules(recipe.optimizer, recipe.steps, own(0))
     for steps in extensions:
         longer = len(schedules) + steps

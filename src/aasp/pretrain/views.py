@@ -186,7 +186,8 @@ def draw_masks(config: MaskingConfig, grid: tuple[int, int], columns_B: Tensor) 
     columns, subbands = grid
     shape = (len(columns_B), config.views, columns, subbands)
     belongs = (torch.arange(columns) < columns_B[:, None])[:, None, :, None].expand(shape)
-    rank = (SCHEMES[config.scheme](config, shape, columns_B) + torch.rand(shape)).masked_fill(~belongs, -1.0).flatten(2)
+    rank = SCHEMES[config.scheme](config, shape, columns_B) + torch.rand(shape)
+    rank = rank.masked_fill(~belongs, -torch.inf).flatten(2)
     patches_B = columns_B * subbands
     visible_B = (config.keep_ratio * patches_B).round().long().clamp(min=1)
     visible_B = torch.minimum(visible_B, (patches_B - 1).clamp(min=1))

@@ -17,9 +17,12 @@ from accelerate import Accelerator
 
 import aasp
 from aasp.files import atomic_write
+from aasp.parts import own_code
 from aasp.training.tracking import read_starts
 
 PACKAGES = ("numpy", "accelerate", "grain", "soundfile", "soxr", "safetensors")
+OWN_CODE = "own_code"
+"""The hash of a user's own parts, if there are any."""
 DECISIVE = ("torch", "machine", "threads", "processes", "device", "precision")  # what the last bits depend on
 
 
@@ -45,8 +48,8 @@ def record(path: Path, step: int, environment: dict[str, Any]) -> list[str]:
     """Add a start at `step` to the file's list of starts.
 
     Returns:
-        The changes since the previous start, such as ``threads: 1, was 2``. With any of them the losses differ in
-        their last bits from those of an uninterrupted run.
+        The changes since the previous start, such as ``threads: 1, was 2``, and OWN_CODE. With any of them the losses
+        differ from those of an uninterrupted run, in their last bits if it is not OWN_CODE.
     """
     starts = read_starts(path)
     changed = []
@@ -57,11 +60,18 @@ def record(path: Path, step: int, environment: dict[str, Any]) -> list[str]:
             for name in DECISIVE
             if environment[name] != before.get(name)
         ]
+        changed += [OWN_CODE] * (environment.get(OWN_CODE) != before.get(OWN_CODE))
     when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     start = {"step": step, "time": when, "command": sys.argv, "folder": os.getcwd(), **environment}
     with atomic_write(path) as beside:
         beside.write_text(json.dumps([*starts, start], indent=1) + "\n")
     return changed
+
+
+def own_code_fact(config: object) -> dict[str, str]:
+    """OWN_CODE of a configuration, for a start's record; empty if all of its parts are ours."""
+    own = own_code(config)
+    return {OWN_CODE: own[:16]} if own else {}
 
 
 def commit() -> str | None:

@@ -21,6 +21,7 @@ from aasp.training import activations, checkpoint, engine, optim, snapshot
 from aasp.training.interrupts import Agreement, Interrupts
 from aasp.training.layout import whole
 from aasp.training.metric_logger import MetricLogger
+from aasp.training.output import checked
 from aasp.training.precision import Precision, autocast
 from aasp.training.run import Run
 from aasp.training.schedules import Schedules
@@ -183,7 +184,8 @@ def train(
                 more = len(outputs) + 1 < len(parts)  # gradients are reduced over processes once, after the last part
                 with machine.no_sync(model) if more else nullcontext():
                     with context:
-                        outputs.append(model(engine.to_device(part, machine.device), to_log or to_save))
+                        output = model(engine.to_device(part, machine.device), to_log or to_save)
+                    outputs.append(checked(output, type(objective).__name__))
                     machine.backward(outputs[-1]["loss"] if len(parts) == 1 else outputs[-1]["loss"] / len(parts))
             output = activations.mean(outputs)
             diagnostics = output["diagnostics"] | (objective.gradient_diagnostics() if to_log else {})

@@ -18,6 +18,7 @@ from aasp.training.tracking import read_metrics
 MEANING = {
     "commit": "other code",
     "aasp": "other code",
+    "own_code": "your own parts",
     "torch": "last digits",
     "machine": "last digits",
     "device": "last digits",

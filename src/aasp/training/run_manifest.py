@@ -58,6 +58,9 @@ class RunManifest:
             print(f"{self._name}: {said}; {place}")
             if start is not None:
                 print(f"resuming from {start}")
+            if start is not None and environment.OWN_CODE in changed:
+                changed.remove(environment.OWN_CODE)
+                print("files of your own parts have changed since the last start; the run continues with the new ones")
             if start is not None and changed:
                 print(f"resumed on a different setup than before ({'; '.join(changed)}): last digits will differ")
         self.write_skipped()

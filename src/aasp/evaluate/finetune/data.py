@@ -30,6 +30,7 @@ from aasp.evaluate.task import Round, Task
 from aasp.features.contract import FrontEndConfig
 from aasp.model.audio_classifier import AudioClassifierConfig
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
+from aasp.parts import own_code
 from aasp.weights import model_hash
 
 SMALL_WIDTH = 256  # encoders up to this width are fine-tuned by `tiny`
@@ -141,8 +142,11 @@ class Finetuning:
 
     @cached_property
     def encoder_hash(self) -> str:
-        """Hash of the encoder: configuration and weights, or from scratch the configuration alone."""
-        return fingerprint(self.encoder.config) if self.scratch else model_hash(self.encoder)
+        """Hash of the encoder: configuration, with the code of a user's own parts, and weights; no weights from
+        scratch."""
+        if not self.scratch:
+            return model_hash(self.encoder)
+        return fingerprint(self.encoder.config) + own_code(self.encoder.config)[:16]
 
     def document(self, round_: Round) -> dict[str, Any]:
         """One round's `recipe.json`: a directory must have the same to be resumed."""
