@@ -35,8 +35,8 @@ def test_importing_aasp_does_not_import_transformers() -> None:
 @pytest.mark.parametrize(
     ("stub", "message"),
     [
-        ("None", "aasp.hf needs transformers 5 or later; pip install 'aasp-audio[hf]'"),
-        ("types.SimpleNamespace(__version__='4.57.1')", "aasp.hf needs transformers 5 or later, not 4.57.1"),
+        ("None", "aasp.hf needs transformers 5.23 or later; pip install 'aasp-audio[hf]'"),
+        ("types.SimpleNamespace(__version__='4.57.1')", "aasp.hf needs transformers 5.23 or later, not 4.57.1"),
     ],
 )
 def test_without_transformers_the_extra_is_named(stub: str, message: str) -> None:

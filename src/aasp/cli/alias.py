@@ -14,7 +14,7 @@ COMMANDS = {
 HELP = """\
 usage: aasp alias COMMAND [ARGUMENTS]     aasp alias COMMAND --help
 
-Patches alias modulations: does it matter for an encoder, and does its stem cure it? Each command writes its numbers
+Patches alias modulations: does it matter for an encoder, and does its stem prevent it? Each command writes its numbers
 into a folder; the report is drawn from them.
 
 commands:

@@ -48,7 +48,7 @@ class EncoderAdapter(ABC):
 
     @abstractmethod
     def embed_waveform(self, wave_BS: Tensor) -> EncoderEmbeddings:
-        """Embed waveforms of one length, shape (B, S)."""
+        """Embed waveforms of one length, in -1..1 at `rate`, shape (B, S)."""
 
     def fingerprint(self) -> str:
         """Hex digest that identifies the encoder: of its name, its modules' weights and the files of its classes.

@@ -51,6 +51,9 @@ class LogMelConfig(FrontEndConfig):
         floor: smallest mel energy before the logarithm.
         mean: log-mel mean that is subtracted from the output.
         std: divisor of the centred log-mel (EAT divides by twice the deviation; give the product here).
+
+    Raises:
+        AaspError: a setting is out of range, the band exceeds half the rate, or the FFT is shorter than the window.
     """
 
     kind: ClassVar[str] = "logmel"
@@ -210,6 +213,8 @@ def _hann(config: LogMelConfig) -> np.ndarray:
 
 class LogMel(FrontEnd, WithConstants):
     """Waveforms to normalised log-mel spectrograms; in fp32 or float64, regardless of the model's precision.
+
+    Waveforms in -1..1 at `config.rate`, (B, S), to frames (B, T, M) and their number (B,); see `FrontEnd.forward`.
 
     Args:
         config: the front end; the default is Kaldi's 128 bins.

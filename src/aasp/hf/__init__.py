@@ -10,9 +10,9 @@ from aasp.errors import AaspError
 try:
     import transformers
 except ImportError:
-    raise AaspError("aasp.hf needs transformers 5 or later; pip install 'aasp-audio[hf]'") from None
-if int(transformers.__version__.partition(".")[0]) < 5:
-    text = f"aasp.hf needs transformers 5 or later, not {transformers.__version__}"
+    raise AaspError("aasp.hf needs transformers 5.23 or later; pip install 'aasp-audio[hf]'") from None
+if tuple(map(int, transformers.__version__.split(".")[:2])) < (5, 23):
+    text = f"aasp.hf needs transformers 5.23 or later, not {transformers.__version__}"
     raise AaspError(f"{text}; pip install -U transformers")
 
 from transformers import (

@@ -87,7 +87,19 @@ class Index:
         return self.state.settings
 
     def search(self, query: np.ndarray, count: int, rows: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """The rows nearest to each query: numbers (q, count) and cosines (q, count); see `aasp.index.nearest`."""
+        """The rows nearest to each query.
+
+        Args:
+            query: float, shape (q, width) or (width,), not zero.
+            count: number of rows K; all if there are fewer.
+            rows: numbers of the rows to search, or a mask (rows,); all if omitted.
+
+        Returns:
+            Numbers, int64 (q, K), and cosines, float32 (q, K), the largest first.
+
+        Raises:
+            AaspError: a query has another width, is zero or not finite, there is no such row, or count is below 1.
+        """
         return nearest(self.vectors, query, count, rows)
 
     def sound(self, row: int, *, inside: bool = False) -> Place:

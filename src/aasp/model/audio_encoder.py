@@ -18,12 +18,13 @@ from aasp.casting import finest, widened
 from aasp.config import ADDED_LATER, check_range, from_dict, to_dict
 from aasp.devices import device_of
 from aasp.errors import AaspError
-from aasp.features import FRONTENDS, FrontEnd, FrontEndConfig
+from aasp.features import FRONTENDS, FrontEndConfig
 from aasp.features.logmel import LogMelConfig
 from aasp.features.waves import as_batch, as_lengths, check_samples
 from aasp.model.embeddings import Embedder, Embeddings
 from aasp.model.encoder import Encoder, EncoderConfig
 from aasp.model.folder import find, read_config, weights_prefix
+from aasp.model.inputs import built
 from aasp.model.pooling import Pooling, over_frequency
 from aasp.model.positions import Places
 from aasp.model.readout import Key, check_keys, check_vector, key, read, width
@@ -31,7 +32,7 @@ from aasp.model.stream import EncoderStream
 from aasp.model.timestamps import OverTime, over_time, shifts
 from aasp.model.whitening import Whitening
 from aasp.model.windows import encode_halves, encode_windows
-from aasp.stems import STEMS, Stem, StemConfig
+from aasp.stems import STEMS, StemConfig
 from aasp.stems.aape import AaPEConfig
 from aasp.tracing import can_be_read, filled, is_fixed, is_known, is_traced
 from aasp.weights import WEIGHTS, with_weights, write_directory
@@ -89,15 +90,7 @@ class AudioEncoder(Embedder):
     def __init__(self, config: AudioEncoderConfig | None = None) -> None:
         super().__init__()
         self.config = c = config or AudioEncoderConfig()
-        self.frontend = c.frontend.build()
-        self.stem = c.stem.build(c.encoder.width, c.frontend.bins)
-        for part, whose, contract in ((self.frontend, c.frontend, FrontEnd), (self.stem, c.stem, Stem)):
-            if not isinstance(part, contract):
-                text = f"{type(whose).__name__}.build gives {type(part).__name__}, which does not derive from"
-                raise AaspError(f"{text} {contract.__module__}.{contract.__qualname__}; let it derive from that")
-        if tuple(self.stem.patch) != tuple(c.stem.patch):
-            text = f"{type(c.stem).__name__} has patch {c.stem.patch}, and the stem that it builds {self.stem.patch}"
-            raise AaspError(f"{text}; let both have the same")
+        self.frontend, self.stem = built(c.frontend, c.stem, c.encoder.width)
         self.encoder = Encoder(c.encoder)
         given = width(c.keys, c.encoder.width, self.stem.subbands)
         self.whitening = Whitening(given, c.whitened) if c.whitened else None
@@ -122,6 +115,9 @@ class AudioEncoder(Embedder):
             layers: also return the tokens of every block.
             pooling: how `clip` is computed: a pooling of the last layer, or (layer, pooling) pairs, concatenated; the
                 default vector if omitted.
+
+        Returns:
+            Vectors of clips, (B, D'), patches over time, (B, G, F · D), tokens, (B, N, D), and more: see `Embeddings`.
 
         Raises:
             AaspError: a clip is shorter than one analysis window, or has samples that are NaN, infinite or far outside
@@ -150,7 +146,7 @@ class AudioEncoder(Embedder):
         Args:
             mel_BTM: normalised log-mel, shape (B, T, M), zero beyond each clip's end.
             frames_B: valid frames of each clip, shape (B,); all of T if omitted.
-            layers, pooling: as in `forward`.
+            layers, pooling: as in `forward`, as is the result.
 
         Raises:
             AaspError: the log-mel is not the stem's, the frames do not fit it, or there is no such pooling or layer.
@@ -210,7 +206,7 @@ class AudioEncoder(Embedder):
         return found.of_first(frames - spare * self.stem.stride[0], self.stem) if spare else found
 
     def over_time(self, wave_BS: Tensor, lengths_B: Tensor | None = None, *, hop: float | None = None) -> OverTime:
-        """Vectors over time, optionally at a finer hop than a patch.
+        """Vectors over time (B, steps, F · D), optionally at a finer hop than a patch, and their centres (steps,).
 
         The clip is encoded once for each step within a patch, shifted by that step: a hop of a quarter of a patch costs
         four times as much as `forward`. Every step covers a whole patch, so neighbouring steps overlap.

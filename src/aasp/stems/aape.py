@@ -113,7 +113,7 @@ class AaPEConfig(StemConfig):
 
 
 class AaPE(WindowedStem, States):
-    """Aliasing-aware patch embedding, a drop-in for the patch convolution of any spectrogram transformer.
+    """Aliasing-aware patch embedding, a drop-in for a transformer's patch convolution: (B, T, M) to (B, N, D).
 
     Args:
         width: token width D.
