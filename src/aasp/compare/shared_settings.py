@@ -108,7 +108,7 @@ def resolve(
             raise AaspError(f"{name}: {text}; rename the recipe, or choose another --out")
         for name, recipe in recipes.items():
             if name in kept and kept[name]["identity"] != identity(recipe):
-                text = f"{folder.path} has a recipe {name} with other fields"
+                text = f"{folder.path} has a recipe {name} with other fields, or other code"
                 raise AaspError(f"output holds another comparison: {text}; choose another --out, or the same --set")
         here = model_of(device_of(running.device))
         machine = known.get("machine", here)

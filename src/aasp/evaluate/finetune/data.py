@@ -142,11 +142,9 @@ class Finetuning:
 
     @cached_property
     def encoder_hash(self) -> str:
-        """Hash of the encoder: configuration, with the code of a user's own parts, and weights; no weights from
-        scratch."""
-        if not self.scratch:
-            return model_hash(self.encoder)
-        return fingerprint(self.encoder.config) + own_code(self.encoder.config)[:16]
+        """Hash of the encoder: configuration, a user's own code, and weights; from scratch without weights."""
+        config = self.encoder.config
+        return fingerprint(config) + own_code(config)[:16] if self.scratch else model_hash(self.encoder)
 
     def document(self, round_: Round) -> dict[str, Any]:
         """One round's `recipe.json`: a directory must have the same to be resumed."""
