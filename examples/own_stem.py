@@ -66,7 +66,7 @@ class LinearConfig(FrontEndConfig):
 
 
 class LinearSpectrogram(FrontEnd):
-    float64 = True  # computes in the waveform's type
+    in_float64 = True  # computes in the waveform's type
     config: LinearConfig
 
     def transform(self, wave_BS: Tensor, frames: int) -> Tensor:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,15 @@ from torch import Tensor, nn
 
 import aasp
 from aasp.cli.main import main
-from aasp.config import from_dict, to_dict
+from aasp.config import fingerprint, from_dict, to_dict
 from aasp.encoders import EncoderAdapter, open_adapter
 from aasp.encoders.contract import EncoderEmbeddings
 from aasp.encoders.vectors import clip_vectors
 from aasp.errors import AaspError
+from aasp.evaluate.finetune.data import Finetuning
+from aasp.evaluate.finetune.recipe import tiny
 from aasp.features.contract import FrontEnd, FrontEndConfig
+from aasp.features.logmel import LogMel
 from aasp.hf import AaspModel
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
@@ -33,6 +37,7 @@ from aasp.pretrain.methods.eat import EATConfig
 from aasp.pretrain.run import schedules_of
 from aasp.pretrain.views import SCHEMES, MaskingConfig, draw_masks
 from aasp.stems.conv import ConvConfig
+from aasp.training import environment
 from aasp.training.output import checked
 from aasp.weights import write_directory
 
@@ -72,6 +77,7 @@ class Learned(FrontEnd):
         super().__init__(config)
         self.filters = nn.Conv1d(1, 16, 400, 160)
         self.register_buffer("taper", torch.hann_window(16), persistent=False)
+        self.register_buffer("kept", None, persistent=False)
 
     def transform(self, wave_BS: Tensor, frames: int) -> Tensor:
         return self.filters(wave_BS[:, None]).mT * self.taper
@@ -110,13 +116,21 @@ def sounds(tmp_path: Path) -> list[str]:
     return paths
 
 
-def test_a_front_end_with_plain_weights_embeds_as_it_trains(tmp_path: Path, sounds: list[str]) -> None:
+def test_a_front_end_with_plain_weights_embeds_in_fp32(tmp_path: Path) -> None:
     model = encoder(frontend=LearnedConfig(), stem=ConvConfig(patch=(8, 16)))
     model.save(tmp_path / "model")
-    with torch.no_grad():
-        model.frontend.filters.weight.add_(0)
     embedded = aasp.load(tmp_path / "model")(torch.ones(1, 8_000) / 3).clip
     torch.testing.assert_close(embedded, model(torch.ones(1, 8_000, dtype=torch.float64) / 3).clip)
+
+
+class Derived(LogMel):
+    def transform(self, wave_BS: Tensor, frames: int) -> Tensor:
+        return super().transform(wave_BS.float(), frames)
+
+
+def test_a_front_end_that_derives_from_ours_does_not_inherit_float64() -> None:
+    wave = torch.zeros(1, 8_000, dtype=torch.float64)
+    assert LogMel()(wave)[0].dtype == torch.float64 and Derived()(wave)[0].dtype == torch.float32
 
 
 def test_unsaved_buffers_of_own_parts_are_filled_by_transformers(tmp_path: Path) -> None:
@@ -141,6 +155,7 @@ class Fixed(EncoderAdapter):
         self.clip = clip
 
     def embed_waveform(self, wave_BS: Tensor) -> EncoderEmbeddings:
+        assert torch.is_inference_mode_enabled()
         return EncoderEmbeddings(self.clip, torch.zeros(len(wave_BS), 1, 3), torch.zeros(1))
 
 
@@ -187,6 +202,8 @@ def test_configurations_that_cannot_be_saved_are_refused() -> None:
     values = to_dict(AudioEncoderConfig(encoder=SMALL))
     with pytest.raises(AaspError, match="KindConfig' has a field kind, which names parts in files; rename it"):
         from_dict(AudioEncoderConfig, values | {"stem": {"kind": f"{__name__}:KindConfig"}}, "config.json")
+    with pytest.raises(AaspError, match="has a field kind, which names parts in files; rename it"):
+        to_dict(AudioEncoderConfig(stem=KindConfig(), encoder=SMALL))
     with pytest.raises(AaspError, match=r"EnumConfig\.choice is of type Choice, which can't be saved; a configuration"):
         to_dict(AudioEncoderConfig(stem=EnumConfig(), encoder=SMALL))
 
@@ -276,6 +293,37 @@ def test_changed_files_of_own_parts_are_noticed(
     assert main(["reproduce", str(tmp_path / "run"), "--plugin", str(mine), "--out", str(tmp_path / "again")]) == 0
     out = capsys.readouterr().out
     assert "own_code" in out and "your own parts" in out
+
+    changed = "files of your own parts have changed since the last start"
+    for times in (1, 0):  # the second time it is finished, with the same files
+        assert main([*argv, "--extend", "2"]) == 0
+        assert capsys.readouterr().out.count(changed) == times
+
+
+def test_a_record_without_own_code_is_no_change(tmp_path: Path) -> None:
+    then = dict.fromkeys(environment.DECISIVE, 1)
+    for found, changed in (({}, []), ({"own_code": "a"}, []), ({"own_code": "b"}, ["own_code"]), ({}, ["own_code"])):
+        assert environment.record(tmp_path / "environment.json", 0, then | found) == changed
+
+
+def test_a_record_runs_no_code_that_it_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "marking.py").write_text("open(__file__ + '.ran', 'w').close()")
+    command = ["aasp", "finetune", f"{tmp_path}/marking.py:recipe", "--scratch", "--index", "x.csv", "--out", "run"]
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/recipe.json").write_text(json.dumps(to_dict(tiny())))
+    (tmp_path / "run/environment.json").write_text(json.dumps([{"command": command, "folder": str(tmp_path)}]))
+    assert main(["reproduce", str(tmp_path / "run"), "--out", str(tmp_path / "again")]) == 2
+    assert "nothing is imported because a file names it; run its `aasp finetune` command" in capsys.readouterr().err
+    assert not (tmp_path / "marking.py.ran").exists()
+
+
+def test_the_identity_of_a_fine_tuning_from_scratch_has_own_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = SimpleNamespace(encoder=encoder(frontend=LearnedConfig(), stem=ConvConfig(patch=(8, 16))), scratch=True)
+    first = Finetuning.encoder_hash.func(given)
+    monkeypatch.setattr("aasp.parts.source_hash", lambda module: "another")
+    assert Finetuning.encoder_hash.func(given) != first
+    ours = SimpleNamespace(encoder=encoder(), scratch=True)
+    assert Finetuning.encoder_hash.func(ours) == fingerprint(ours.encoder.config)
 
 
 def test_a_recipe_of_a_users_own_is_fine_tuned_from_scratch(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:

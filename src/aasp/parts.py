@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import importlib.util
+import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -78,12 +79,18 @@ class Parts(Generic[T]):
         return self._checked(vars(sys.modules[module]).get(attribute), name)  # getattr would import a lazy one
 
     def name_of(self, config: object) -> str:
-        """The name under which a configuration is saved."""
+        """The name under which a configuration is saved.
+
+        Raises:
+            AaspError: it can't be saved under one.
+        """
         kind = getattr(config, "kind", None)
         own = type(config)
         if isinstance(kind, str) and kind in self._ours and _attribute(self._ours[kind]) is own:
             return kind
-        return f"{own.__module__}:{own.__qualname__}"
+        name = f"{own.__module__}:{own.__qualname__}"
+        self._checked(own, name)
+        return name
 
     def _checked(self, found: Any, name: str) -> type[T]:
         if isinstance(found, type) and dataclasses.is_dataclass(found) and issubclass(found, self.contract):
@@ -236,7 +243,7 @@ def source_hash(module: str) -> str:
 
 def _annotates(kind: type, name: str) -> bool:
     """Whether a dataclass itself, not one that it derives from, defines a field of this name."""
-    return name in vars(kind).get("__annotations__", {}) and any(one.name == name for one in dataclasses.fields(kind))
+    return name in inspect.get_annotations(kind) and any(one.name == name for one in dataclasses.fields(kind))
 
 
 def _attribute(place: str) -> Any:

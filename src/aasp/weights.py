@@ -51,7 +51,7 @@ def write_directory(
         beside.mkdir()
         for name, document in documents.items():
             (beside / name).write_text(json.dumps(document, indent=2) + "\n")
-        save_file(apart(weights), beside / WEIGHTS, dict(metadata) if metadata else None)
+        save_file(unshared(weights), beside / WEIGHTS, dict(metadata) if metadata else None)
         for name in documents:
             shutil.copymode(beside / name, beside / WEIGHTS)  # otherwise only its owner could read it
         for file in beside.iterdir():
@@ -68,7 +68,7 @@ def write_directory(
             shutil.rmtree(aside) if directory.exists() else aside.rename(directory)
 
 
-def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Contiguous tensors on the CPU that share no memory, as safetensors requires: tied weights are copied."""
     found: dict[str, Tensor] = {}
     memory: set[int] = set()

@@ -17,7 +17,7 @@ from hard_signals import signals
 from aasp.config import from_dict, to_dict
 from aasp.deploy.graph import Extent, Graph, window_samples
 from aasp.deploy.int8 import int8
-from aasp.deploy.onnx import difference, onnx_model, session, write
+from aasp.deploy.onnx import difference, largest, onnx_model, session, write
 from aasp.deploy.runtime import opened
 from aasp.errors import AaspError
 from aasp.features import FRONTENDS
@@ -289,3 +289,20 @@ def test_the_rounding_of_inner_layers_is_measured_by_their_size() -> None:
     assert gain(160.0) == gain(160.0, vector=("2:mean+std",)) == (1.0,) * 5
     classifier = AudioClassifier(AudioClassifierConfig(("a", "b"), encoder=replace(config, vector=("1:mean",))))
     assert Graph(classifier, "whole").gains((torch.ones(1, 2),)) == (1.0,)
+
+
+def test_an_output_that_is_not_a_number_is_no_agreement() -> None:
+    first, second = np.zeros((1, 2), np.float32), np.full((1, 2), np.nan, np.float32)
+    assert largest([first, second], [torch.zeros(1, 2)] * 2, [1.0, 1.0]) == float("inf")
+    assert largest([first, first + 1], [torch.zeros(1, 2)] * 2, [1.0, 2.0]) == 0.5
+
+
+def test_an_operation_that_the_runtime_has_not_is_one_line() -> None:
+    onnx = pytest.importorskip("onnx")
+    of = lambda name: onnx.helper.make_tensor_value_info(name, onnx.TensorProto.DOUBLE, [1, 1, 8])
+    weight = onnx.helper.make_tensor("w", onnx.TensorProto.DOUBLE, [1, 1, 3], [1.0] * 3)
+    node = onnx.helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1])
+    graph = onnx.helper.make_graph([node], "float64", [of("x")], [of("y")], [weight])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
+    with pytest.raises(AaspError, match=r"ONNX Runtime can't run the model: .*Conv.*; let your own part use another"):
+        session(model)

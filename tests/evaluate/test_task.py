@@ -222,4 +222,4 @@ def test_tested_classes_with_few_positive_clips_are_named() -> None:
     """Of the 20 clips in the test part 5 have b; the a of 6 clips is enough."""
     labels = ["a;b" if row % 4 == 0 else "a" if row % 20 == 1 else "c" for row in range(40)]
     notes = task_of(labels, ["train"] * 20 + ["test"] * 20).notes
-    assert notes == ["test: 1 label(s) with fewer than 6 tested clips, intervals of mAP are too high: b"]
+    assert notes == ["test: 1 label(s) with fewer than 6 tested clips; intervals of mAP are too high: b"]

@@ -112,6 +112,7 @@ def _pretrained(recorded: Recorded, words: list[str], out: Path, data: Path | No
 
 
 def _finetuned(recorded: Recorded, words: list[str], out: Path, data: Path | None, anyway: bool) -> int:
+    from aasp.cli.inputs import is_model
     from aasp.config import from_dict
     from aasp.datasets.fingerprint import contents
     from aasp.evaluate.finetune.fields import FinetuneRecipe
@@ -123,6 +124,9 @@ def _finetuned(recorded: Recorded, words: list[str], out: Path, data: Path | Non
     given = replace(given, recipe=None, set=(), steps=None, seed=None, train=None)  # these are in the record
     document = {name: value for name, value in recorded.recipe.items() if name != "finetuned"}
     recipe = from_dict(FinetuneRecipe, document, str(recorded.run / "recipe.json"))
+    if given.scratch and ":" in given.model and not is_model(given.model):
+        text = f"trained from scratch by {given.model}, and nothing is imported because a file names it"
+        raise AaspError(f"{recorded.run}: {text}; run its `aasp finetune` command again with another --out")
     job = replace(finetune.finetuning_of(given), recipe=recipe)
     now = {
         "model_hash": job.encoder_hash,
@@ -157,7 +161,7 @@ def _environment(recorded: Recorded, given: Pretrain | Finetune, recipe: Recipe 
     now = environment.describe(engine.accelerator(given.device), given.precision)
     own = environment.own_code_fact(recipe)
     if environment.OWN_CODE in recorded.start:
-        own = {environment.OWN_CODE: "", **own}
+        own = {environment.OWN_CODE: "none", **own}
     return list(recorded.environment_differences(now | own))
 
 

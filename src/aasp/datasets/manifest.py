@@ -146,7 +146,7 @@ class Manifest:
         empty = [row for row, value in enumerate(values) if value is None or value != value or not str(value).strip()]
         if empty:
             where = f"{len(empty):,} of {len(values):,} clips have none, the first {describe(self.sound(empty[0]))}"
-            raise AaspError(f"{self.source}, column {name}: {where}; fill it, or take them out of the index")
+            raise AaspError(f"{self.source}, column {name}: {where}; fill the column, or remove these clips")
         return np.array([str(value).strip() for value in values])
 
     def choosing(self, default: Channels | str) -> Manifest:

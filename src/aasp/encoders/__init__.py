@@ -38,7 +38,7 @@ def open_adapter(
 
     Args:
         name: of the encoder.
-        device: a name as in `aasp.devices`; stems and custom encoders run where they are.
+        device: a name as in `aasp.devices`; stems and custom encoders stay on their own.
         precision: of the transformer.
         keys: for our encoders, returns the (layer, pooling) pairs of the clip vector; the default vector if omitted.
 

@@ -78,8 +78,9 @@ def _embedded(adapter: EncoderAdapter, wave_BS: torch.Tensor) -> dict[str, np.nd
     Raises:
         AaspError: the encoder rejects them, or does not return such vectors.
     """
-    made = call_own(adapter.name, lambda: adapter.embed_waveform(wave_BS))
-    given = call_own(adapter.name, lambda: {OWN: made.clip, **made.layers})
+    with torch.inference_mode():
+        made = call_own(adapter.name, lambda: adapter.embed_waveform(wave_BS))
+        given = call_own(adapter.name, lambda: {OWN: made.clip, **made.layers})
     return {
         name: checked(adapter.name, one, len(wave_BS), "(B, D), a vector of each clip", (2,)).cpu().numpy()
         for name, one in given.items()

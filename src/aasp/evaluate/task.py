@@ -218,7 +218,7 @@ def _remarks(task: Task, *, refitted: bool) -> list[str]:
         if task.multilabel:
             clips_K = task.y[r.test].sum(axis=0)
             rare = [name for name, clips in zip(task.classes, clips_K.tolist(), strict=True) if 0 < clips < FEW]
-            text = f"{len(rare)} label(s) with fewer than {FEW} tested clips, intervals of mAP are too high"
+            text = f"{len(rare)} label(s) with fewer than {FEW} tested clips; intervals of mAP are too high"
             remarks += [f"{r.name}: {text}: {_few(rare)}"] if rare else []
         remarks += _torn(task, r)
     single: list[str] = []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
+from typing import Any
 
 import numpy as np
 import torch
@@ -112,11 +113,17 @@ class FrontEnd(nn.Module, ABC):
         config: its settings.
 
     Attributes:
-        float64: whether `transform` computes in float64 for float64 samples, which embedding gives it, so that a batch
-            does not change the last bits of a clip; if not, it gets fp32.
+        in_float64: whether `transform` computes in float64 for float64 samples, which embedding gives it, so that a
+            batch does not change the last bits of a clip; if not, it gets fp32.
     """
 
-    float64: bool = False
+    in_float64: bool = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """A class with another `transform` does not inherit `in_float64`."""
+        super().__init_subclass__(**options)
+        if "transform" in vars(cls) and "in_float64" not in vars(cls):
+            cls.in_float64 = False
 
     def __init__(self, config: FrontEndConfig) -> None:
         super().__init__()
@@ -140,7 +147,7 @@ class FrontEnd(nn.Module, ABC):
         """The frames of waveforms; differentiable.
 
         Args:
-            wave_BS: fp32, or float64 if the class has `float64`, zero beyond each clip's end, shape (B, S).
+            wave_BS: fp32, or float64 if the class sets `in_float64`, zero beyond each clip's end, shape (B, S).
             frames: T, the number of frames of these samples.
 
         Returns:
@@ -148,7 +155,7 @@ class FrontEnd(nn.Module, ABC):
         """
 
     def forward(self, wave_BS: Tensor, lengths_B: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Compute the normalised frames of a batch, differentiably; in fp32, or in `float64` if it has that.
+        """Compute the normalised frames of a batch, differentiably; in fp32, or in float64 (see `in_float64`).
 
         Samples are not checked, since training would have to wait for the device. NaN stays NaN, and samples far
         outside -1..1 are treated as loud ones; an AudioEncoder rejects both.
@@ -173,7 +180,7 @@ class FrontEnd(nn.Module, ABC):
         if wave_BS.device != here:
             raise AaspError(f"wave on {wave_BS.device}, the front end on {here}; give wave.to({str(here)!r})")
         with without_autocast(wave_BS):
-            x_BTM = self.transform(widened(wave_BS) if self.float64 else wave_BS.float(), frames)
+            x_BTM = self.transform(widened(wave_BS) if self.in_float64 else wave_BS.float(), frames)
         others = is_known(clips) and x_BTM.shape[0] != clips
         if others or (is_known(frames) and x_BTM.shape[1:] != (frames, self.config.bins)):
             text = f"gives {tuple(x_BTM.shape)}, not {(clips, frames, self.config.bins)}"

@@ -91,8 +91,6 @@ class BandsConfig(FrontEndConfig):
 class WholeWindows(FrontEnd):
     """A front end with a frame for each whole window, and a hop of whole samples."""
 
-    float64 = True
-
     def frames(self, lengths_B: Tensor) -> Tensor:
         c = self.config  # on the device of the lengths, without waiting for it, and in graphs for any length
         hop = round(c.rate / c.frame_rate)

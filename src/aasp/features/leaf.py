@@ -28,8 +28,6 @@ from aasp.features.pcen import EnergyNormalisation
 
 HALF = math.sqrt(2 * math.log(2))
 """Half width at half maximum of a Gaussian, in deviations."""
-FLOOR = 1e-5
-"""Smallest energy, which PCEN would otherwise amplify: LEAF's, for waveforms in -1 to 1."""
 WIDEST = 0.5
 """Largest deviation of the low-pass, relative to half its length; the smallest is one tap (LEAF's bounds)."""
 
@@ -42,12 +40,14 @@ class LEAFConfig(FiltersConfig):
 
     Attributes:
         kind: the name of this front end in recipes.
+        floor: smallest energy; PCEN would amplify smaller ones.
         s, alpha, delta, r, eps: initial values of PCEN.
         mean: mean that is subtracted from a frame's values.
         std: divisor of the centred values, as in `BandsConfig`.
     """
 
     kind: ClassVar[str] = "leaf"
+    floor: float = 1e-5
     s: float = 0.04
     alpha: float = 0.96
     delta: float = 2.0
@@ -58,7 +58,7 @@ class LEAFConfig(FiltersConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, "front end", "alpha delta r eps std")
+        check_range(self, "front end", "floor alpha delta r eps std")
         check_range(self, "front end", "s", below=1)
 
     def build(self) -> LEAF:
@@ -83,6 +83,7 @@ class LEAF(Filters):
         config: its settings.
     """
 
+    in_float64 = True
     config: LEAFConfig
 
     def __init__(self, config: LEAFConfig | None = None) -> None:
@@ -121,7 +122,7 @@ class LEAF(Filters):
 
     def transform(self, wave_BS: Tensor, frames: int) -> Tensor:
         c = self.config
-        return (self.normalise(self.energies(wave_BS, frames).clamp_min(FLOOR)) - c.mean) / c.std
+        return (self.normalise(self.energies(wave_BS, frames).clamp_min(c.floor)) - c.mean) / c.std
 
     def _width(self, dtype: torch.dtype) -> Tensor:
         """Deviation of each low-pass, relative to half its length, from one tap to `WIDEST`."""

@@ -220,7 +220,7 @@ class LogMel(FrontEnd, WithConstants):
         config: the front end; the default is Kaldi's 128 bins.
     """
 
-    float64 = True
+    in_float64 = True
     config: LogMelConfig
     window: Tensor
     filterbank: Tensor

@@ -83,6 +83,7 @@ class Multires(WholeWindows):
         config: its settings.
     """
 
+    in_float64 = True
     config: MultiresConfig
 
     def __init__(self, config: MultiresConfig | None = None) -> None:

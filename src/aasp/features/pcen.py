@@ -131,6 +131,7 @@ class PCEN(WholeWindows):
         config: its settings.
     """
 
+    in_float64 = True
     config: PCENConfig
 
     def __init__(self, config: PCENConfig | None = None) -> None:

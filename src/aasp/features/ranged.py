@@ -91,7 +91,7 @@ class Ranged(FrontEnd):
         config: its settings.
     """
 
-    float64 = True
+    in_float64 = True
     config: RangedConfig
 
     def __init__(self, config: RangedConfig) -> None:

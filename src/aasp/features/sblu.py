@@ -68,6 +68,7 @@ class SBLUBank(Filters):
         config: its settings.
     """
 
+    in_float64 = True
     config: SBLUBankConfig
 
     def __init__(self, config: SBLUBankConfig | None = None) -> None:

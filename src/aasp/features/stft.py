@@ -56,6 +56,7 @@ class LogBands(WholeWindows):
         config: its settings.
     """
 
+    in_float64 = True
     config: LogBandsConfig
 
     def __init__(self, config: LogBandsConfig) -> None:

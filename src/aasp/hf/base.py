@@ -152,7 +152,8 @@ class AaspPreTrainedModel(PreTrainedModel):
         for place, module in self.named_modules():
             if not isinstance(module, WithConstants):
                 for name in sorted(module._non_persistent_buffers_set):
-                    getattr(module, name).copy_(self._fresh()[f"{place}.{name}" if place else name])
+                    if (buffer := getattr(module, name)) is not None:
+                        buffer.copy_(self._fresh()[f"{place}.{name}" if place else name])
 
     def _lengths(self, input_values: Tensor, attention_mask: Tensor | None) -> Tensor | None:
         """Valid samples of each clip, shape (B,)."""

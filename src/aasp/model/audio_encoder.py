@@ -24,7 +24,7 @@ from aasp.features.waves import as_batch, as_lengths, check_samples
 from aasp.model.embeddings import Embedder, Embeddings
 from aasp.model.encoder import Encoder, EncoderConfig
 from aasp.model.folder import find, read_config, weights_prefix
-from aasp.model.inputs import built
+from aasp.model.front import build_front
 from aasp.model.pooling import Pooling, over_frequency
 from aasp.model.positions import Places
 from aasp.model.readout import Key, check_keys, check_vector, key, read, width
@@ -90,7 +90,7 @@ class AudioEncoder(Embedder):
     def __init__(self, config: AudioEncoderConfig | None = None) -> None:
         super().__init__()
         self.config = c = config or AudioEncoderConfig()
-        self.frontend, self.stem = built(c.frontend, c.stem, c.encoder.width)
+        self.frontend, self.stem = build_front(c.frontend, c.stem, c.encoder.width)
         self.encoder = Encoder(c.encoder)
         given = width(c.keys, c.encoder.width, self.stem.subbands)
         self.whitening = Whitening(given, c.whitened) if c.whitened else None

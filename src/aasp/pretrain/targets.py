@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from aasp.config import check_range
-from aasp.model.audio_encoder import AudioEncoderConfig
+from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderOutput
 from aasp.pretrain.ema import AverageConfig
 from aasp.pretrain.losses.valid import Gather
-from aasp.pretrain.views import Clips
+from aasp.pretrain.views import Clips, encode_all
 from aasp.stems.contract import Stem
 
 
@@ -59,6 +59,20 @@ class TeacherConfig(AverageConfig):
             width: of the encoder.
         """
         return target[..., :width] if self.frame.startswith("layers") else target
+
+
+@torch.no_grad()
+def teacher_targets(config: TeacherConfig, teacher: AudioEncoder, clips: Clips) -> tuple[Tensor, Tensor]:
+    """The targets of all patches, (B, N, `TeacherConfig.target_width`), and the summaries of the clips, (B, D).
+
+    Args:
+        config: which targets.
+        teacher: encodes the clips.
+        clips: the batch; no patch depends on an invalid one.
+    """
+    output = encode_all(teacher, clips, layers=True)
+    layers_BND, summary_BD = layer_targets(output, clips, config.layers, config.utterance == "instance")
+    return frame_target(config.frame, layers_BND, teacher.stem, clips.mel), summary_BD
 
 
 def frame_target(frame: str, layers_BND: Tensor, stem: Stem, mel_BTM: Tensor) -> Tensor:

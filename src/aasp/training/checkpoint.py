@@ -22,7 +22,7 @@ from aasp import weights
 from aasp.documents import read_object
 from aasp.errors import AaspError
 from aasp.files import sync, system_error
-from aasp.weights import apart
+from aasp.weights import unshared
 
 FORMAT = 1
 TENSORS = ("model", "optimizer", "random")
@@ -56,7 +56,7 @@ def save(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
         state = {"format": FORMAT, "step": checkpoint.step, **checkpoint.state}
         (beside / "state.json").write_text(json.dumps(state, indent=1))
         for kind in TENSORS:
-            save_file(apart(getattr(checkpoint, kind)), beside / f"{kind}.safetensors")
+            save_file(unshared(getattr(checkpoint, kind)), beside / f"{kind}.safetensors")
             shutil.copymode(beside / "state.json", beside / f"{kind}.safetensors")  # else only the owner could read it
         for path in [*beside.iterdir(), beside]:
             sync(path)

@@ -48,8 +48,8 @@ def record(path: Path, step: int, environment: dict[str, Any]) -> list[str]:
     """Add a start at `step` to the file's list of starts.
 
     Returns:
-        The changes since the previous start, such as ``threads: 1, was 2``, and OWN_CODE. With any of them the losses
-        differ from those of an uninterrupted run, in their last bits if it is not OWN_CODE.
+        The changes since the previous start, such as ``threads: 1, was 2``, and OWN_CODE. With any of them, losses
+        differ from those of an uninterrupted run; in the last bits only, unless OWN_CODE is among them.
     """
     starts = read_starts(path)
     changed = []
@@ -60,7 +60,8 @@ def record(path: Path, step: int, environment: dict[str, Any]) -> list[str]:
             for name in DECISIVE
             if environment[name] != before.get(name)
         ]
-        changed += [OWN_CODE] * (environment.get(OWN_CODE) != before.get(OWN_CODE))
+        if OWN_CODE in before and environment.get(OWN_CODE) != before[OWN_CODE]:
+            changed.append(OWN_CODE)
     when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     start = {"step": step, "time": when, "command": sys.argv, "folder": os.getcwd(), **environment}
     with atomic_write(path) as beside:

@@ -34,6 +34,7 @@ from aasp.evaluate.task import Round, Task
 from aasp.files import atomic_write
 from aasp.model.audio_classifier import AudioClassifier, load_classifier, write_classifier
 from aasp.training import checkpoint, engine
+from aasp.training.environment import own_code_fact
 from aasp.training.loop import Settings, TrainingStopped, train
 from aasp.training.precision import Precision, resolve_precision
 from aasp.training.randomness import seed
@@ -163,6 +164,7 @@ def train_round(
         what = f"with numbers, {task.classes[0]}" if task.regression else f"of {len(task.classes)} classes"
         said = f"{len(round_.train):,} clips {what}, {len(round_.valid):,} for validation"
         facts = document["finetuned"] | {"contents": contents(len(labelled), labelled.sounds.__getitem__)}
+        facts |= own_code_fact(recipe)
         run_manifest.begin(said, facts, start, settings.precision)
         run_manifest.print_lines(own.notes)
         if recipe.head == "probe" and start is None:

@@ -28,8 +28,8 @@ from aasp.pretrain.losses.utterance import utterance_loss
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.mixtures import MixingConfig, check_partners, drawn_partners, mixed_parts, mixed_with
 from aasp.pretrain.predictors import PredictorConfig, build_predictor
-from aasp.pretrain.targets import TeacherConfig, frame_target, layer_targets, utterance_target
-from aasp.pretrain.views import Clips, MaskingConfig, draw_masks, encode_all, encode_visible, to_logmel, token_means
+from aasp.pretrain.targets import TeacherConfig, teacher_targets, utterance_target
+from aasp.pretrain.views import Clips, MaskingConfig, draw_masks, encode_visible, to_logmel, token_means
 from aasp.stems.contract import gather_patches
 
 if TYPE_CHECKING:
@@ -115,7 +115,8 @@ class AaSP(Method):
             "contrastive": contrastive_loss(embedding, config.losses.temperature, *self.gather(embedding)),
         }
         if config.losses.retention:
-            other_BND = self.targets(mixed_parts(clips, mixed_BN, partner_B))[0]
+            partners = mixed_parts(clips, mixed_BN, partner_B)
+            other_BND, _ = teacher_targets(config.teacher, self.teacher.model, partners)
             losses["retention"] = retention_loss(predicted, target_BND[:count], other_BND, mixed_BN, masks, self.gather)
         if self.spectrum is not None:
             losses["spectrum"] = self.spectrum(student.stem, clips.mel, clips.valid, self.gather)
@@ -134,11 +135,9 @@ class AaSP(Method):
     @torch.no_grad()
     def targets(self, clips: Clips, count: int | None = None) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Targets of all patches, (B, N, `target_width`), and, for `count` clips, what `utterance_target` returns."""
-        config, teacher = self.config.teacher, self.teacher.model
-        output = encode_all(teacher, clips, layers=True)
-        layers_BND, summary = layer_targets(output, clips, config.layers, config.utterance == "instance")
-        frame = frame_target(config.frame, layers_BND, teacher.stem, clips.mel)
-        return frame, *utterance_target(summary[:count], config.utterance, self.gather)
+        config = self.config.teacher
+        frame_BND, summary_BD = teacher_targets(config, self.teacher.model, clips)
+        return frame_BND, *utterance_target(summary_BD[:count], config.utterance, self.gather)
 
     def after_step(self, schedules: Mapping[str, float]) -> None:
         self.teacher.update(self.student, schedules["momentum"])

@@ -2,8 +2,8 @@
 
 Settings are those of the papers and of the configurations published with them. Where their losses are sums, weights and
 the clipped norm are converted to the equivalent for means (see `eat_base`). Ours in the tiny ones: sizes, views, rates,
-a norm clipped to 4, and configured weights of the utterance loss used for means as they are, 1 or 0.01. Converted,
-these are 96 times as large, and the loss has most of the gradient; which is better was not compared.
+a norm clipped to 4, and unconverted weights of the utterance loss, 1 or 0.01. Converted, they would be 96 times as
+large, and this loss would dominate the gradient; the two were not compared.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from aasp.features import FrontEnd, FrontEndConfig
 from aasp.stems import Stem, StemConfig
 
 
-def built(frontend: FrontEndConfig, stem: StemConfig, width: int) -> tuple[FrontEnd, Stem]:
+def build_front(frontend: FrontEndConfig, stem: StemConfig, width: int) -> tuple[FrontEnd, Stem]:
     """The modules of two configurations.
 
     Args:
@@ -17,12 +17,12 @@ def built(frontend: FrontEndConfig, stem: StemConfig, width: int) -> tuple[Front
     Raises:
         AaspError: one is not derived from its contract, or the stem has another patch than its configuration.
     """
-    made = frontend.build(), stem.build(width, frontend.bins)
-    for part, config, contract in zip(made, (frontend, stem), (FrontEnd, Stem), strict=True):
+    front, embedding = frontend.build(), stem.build(width, frontend.bins)
+    for part, config, contract in ((front, frontend, FrontEnd), (embedding, stem, Stem)):
         if not isinstance(part, contract):
             text = f"{type(config).__name__}.build gives {type(part).__name__}, which does not derive from"
             raise AaspError(f"{text} {contract.__module__}.{contract.__qualname__}; let it derive from that")
-    if tuple(made[1].patch) != tuple(stem.patch):
-        text = f"{type(stem).__name__} has patch {tuple(stem.patch)}, and the stem that it builds {made[1].patch}"
+    if tuple(embedding.patch) != tuple(stem.patch):
+        text = f"{type(stem).__name__} has patch {tuple(stem.patch)}, and the stem that it builds {embedding.patch}"
         raise AaspError(f"{text}; let both have the same")
-    return made
+    return front, embedding
