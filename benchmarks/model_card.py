@@ -59,7 +59,7 @@ def card(model: AudioEncoder, run: Path, scores: Mapping[str, Any], sound: Path)
     starts, config = read_starts(run / "environment.json"), model.config
     first = starts[0]
     extensions = starts[-1].get("extended") or []  # by `--extend`, which the command of the last start then has
-    threads = sorted({start["threads"] for start in starts})
+    processors = dict.fromkeys(_processors(start) for start in starts)
     keys = [f"{pooling} of layer {layer}" for layer, pooling in config.keys]
     learned = f" Its {config.whitened} directions of largest variance are scaled down, as\n"
     learned += "learned from the sound that it was trained on."
@@ -88,7 +88,7 @@ def card(model: AudioEncoder, run: Path, scores: Mapping[str, Any], sound: Path)
         batch=recipe.data.batch,
         seen=f"{last['hours_seen']:,.0f}",
         clock=f"{last['seconds'] / 3600:.1f}",
-        threads=" or ".join(map(str, threads)) + (" thread" if threads == [1] else " threads"),
+        processors=", then ".join(processors),
         hours=f"{first['hours']:.1f}",
         files=f"{first['files']:,}",
         thinned="" if scores["full"] else ", of sets thinned to 1,000 clips",
@@ -97,6 +97,13 @@ def card(model: AudioEncoder, run: Path, scores: Mapping[str, Any], sound: Path)
         weak="\n".join(_weak(found["readings"][DEFAULT])),
         sources="\n".join(f"| {' | '.join(map(in_markdown, row))} |" for row in _sources(sound)),
     )
+
+
+def _processors(start: Mapping[str, Any]) -> str:
+    """Processes and threads of a start, in words."""
+    threads, processes = start["threads"], start["processes"]
+    of = f"{threads} thread{'s' * (threads > 1)}"
+    return of if processes == 1 else f"{processes} processes of {of}"
 
 
 def _targets(method: AaSPConfig) -> str:

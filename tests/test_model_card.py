@@ -64,7 +64,7 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> Any:
     (folder / "run/checkpoints/step-00000040").mkdir(parents=True)
     (folder / "run/checkpoints/step-00000040/state.json").write_text("{}")
     (folder / "run/recipe.json").write_text(json.dumps(to_dict(recipes.get("aasp_tiny"))))
-    start = {"command": COMMAND, "commit": "1a2b3c", "threads": 1, "hours": 10.8091, "files": 4296}
+    start = {"command": COMMAND, "commit": "1a2b3c", "threads": 1, "processes": 1, "hours": 10.8091, "files": 4296}
     (folder / "run/environment.json").write_text(json.dumps([start, start | {"threads": 2}]))
     lines = [{"step": step, "hours_seen": 2.0 * step, "seconds": 90.0 * step} for step in (20, 40, 60)]
     (folder / "run/metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -84,7 +84,12 @@ def test_the_card_of_a_run_that_was_extended(card: Any) -> None:
     file = folder / "run/environment.json"
     before = file.read_text()
     first, last = json.loads(before)
-    more = {"commit": "5e6f70", "command": [*COMMAND, "--extend", "30"], "extended": [{"step": 10, "steps": 30}]}
+    more = {
+        "processes": 2,
+        "commit": "5e6f70",
+        "command": [*COMMAND, "--extend", "30"],
+        "extended": [{"step": 10, "steps": 30}],
+    }
     file.write_text(json.dumps([first, last | more]))
     try:
         text = make(load(folder / "packaged"), folder / "run", scores(), folder / "sound.csv")
@@ -92,6 +97,7 @@ def test_the_card_of_a_run_that_was_extended(card: Any) -> None:
         file.write_text(before)
     assert "| command | `aasp pretrain aasp_tiny --data sound.csv --seed 0 --extend 30` |" in text
     assert "| commit | `1a2b3c`, then `5e6f70` |" in text and "| steps | 40 of 18,000 + 30, 24 clips each" in text
+    assert "hours by the clock, 1 thread, then 2 processes of 2 threads of a CPU" in text
 
 
 def test_the_card_states_what_was_recorded(card: Any) -> None:
@@ -99,7 +105,7 @@ def test_the_card_states_what_was_recorded(card: Any) -> None:
     text = make(load(folder / "packaged"), folder / "run", scores(), folder / "sound.csv")
     assert "| command | `aasp pretrain aasp_tiny --data sound.csv --seed 0` |" in text
     assert "| commit | `1a2b3c` |" in text and "| steps | 40 of 18,000, 24 clips each; 80 hours of crops |" in text
-    assert "| time | 1.0 hours by the clock, 1 or 2 threads " in text, "of the checkpoint, not of later steps"
+    assert "| time | 1.0 hours by the clock, 1 thread, then 2 threads " in text, "of the checkpoint, not of later steps"
     assert "10.8 hours, 4,296 files" in text
     assert "the visible 20 % of 4 masked views. Targets: codes, the teacher's layers, log-mels." in text
     assert text.count("| won | 81.2 [70.0, 90.0] | **+5.7 [+1.0, +20.0]** |") == 2
