@@ -52,7 +52,9 @@ def test_a_fine_tuning_that_diverges(given: Path, tmp_path: Path, capsys: pytest
     assert "fine-tuning stopped at step 3: the classifier's outputs are not finite for 4 of 4 clips" in message
 
 
-@pytest.mark.parametrize(("recipe", "made_by"), [("aasp_tiny", "layer_targets"), ("m2d_tiny", "standardised_tokens")])
+@pytest.mark.parametrize(
+    ("recipe", "made_by"), [("aasp_tiny", "targets.layer_targets"), ("m2d_tiny", "methods.m2d.standardised_tokens")]
+)
 def test_a_target_that_is_constant(
     recipe: str,
     made_by: str,
@@ -61,7 +63,7 @@ def test_a_target_that_is_constant(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    place = f"aasp.pretrain.methods.{recipe.removesuffix('_tiny')}.{made_by}"
+    place = f"aasp.pretrain.{made_by}"
     true = pkgutil.resolve_name(place)
 
     def constant(*given: Any) -> Any:
