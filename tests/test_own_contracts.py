@@ -27,7 +27,6 @@ from aasp.encoders.vectors import clip_vectors
 from aasp.errors import AaspError
 from aasp.evaluate.finetune.data import Finetuning
 from aasp.evaluate.finetune.recipe import tiny
-from aasp.features.contract import FrontEnd, FrontEndConfig
 from aasp.features.logmel import LogMel
 from aasp.hf import AaspModel
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
@@ -40,6 +39,7 @@ from aasp.stems.conv import ConvConfig
 from aasp.training import environment
 from aasp.training.output import checked
 from aasp.weights import write_directory
+from learned_front import LearnedConfig
 
 SMALL = EncoderConfig(width=8, depth=1, heads=2)
 METHOD = """
@@ -54,33 +54,6 @@ class Mine(EATConfig):
 def recipe():
     return replace(recipes.get("eat_tiny"), name="mine", method=Mine())
 """
-
-
-@dataclass(frozen=True)
-class LearnedConfig(FrontEndConfig):
-    """A convolution of the waveform, written without a thought for float64."""
-
-    rate: int = 16_000
-    bins: int = 16
-    window: int = 400
-    frame_rate: float = 100.0
-
-    def build(self) -> FrontEnd:
-        return Learned(self)
-
-    def frames(self, samples: int) -> int:
-        return 0 if samples < 400 else 1 + (samples - 400) // 160
-
-
-class Learned(FrontEnd):
-    def __init__(self, config: LearnedConfig) -> None:
-        super().__init__(config)
-        self.filters = nn.Conv1d(1, 16, 400, 160)
-        self.register_buffer("taper", torch.hann_window(16), persistent=False)
-        self.register_buffer("kept", None, persistent=False)
-
-    def transform(self, wave_BS: Tensor, frames: int) -> Tensor:
-        return self.filters(wave_BS[:, None]).mT * self.taper
 
 
 @dataclass(frozen=True)
@@ -117,7 +90,7 @@ def sounds(tmp_path: Path) -> list[str]:
 
 
 def test_a_front_end_with_plain_weights_embeds_in_fp32(tmp_path: Path) -> None:
-    model = encoder(frontend=LearnedConfig(), stem=ConvConfig(patch=(8, 16)))
+    model = encoder(frontend=LearnedConfig(), stem=ConvConfig(patch=(8, 32)))
     model.save(tmp_path / "model")
     embedded = aasp.load(tmp_path / "model")(torch.ones(1, 8_000) / 3).clip
     torch.testing.assert_close(embedded, model(torch.ones(1, 8_000, dtype=torch.float64) / 3).clip)
@@ -134,10 +107,10 @@ def test_a_front_end_that_derives_from_ours_does_not_inherit_float64() -> None:
 
 
 def test_unsaved_buffers_of_own_parts_are_filled_by_transformers(tmp_path: Path) -> None:
-    model, wave = encoder(frontend=LearnedConfig(), stem=ConvConfig(patch=(8, 16))), torch.randn(1, 8_000) / 10
+    model, wave = encoder(frontend=LearnedConfig(), stem=ConvConfig(patch=(8, 32))), torch.randn(1, 8_000) / 10
     model.save(tmp_path / "model")
     other = AaspModel.from_pretrained(tmp_path / "model").eval()
-    assert torch.equal(other.model.frontend.taper, torch.hann_window(16))
+    assert torch.equal(other.model.frontend.taper, torch.hann_window(32))
     torch.testing.assert_close(other.model(wave).clip, model(wave).clip)
 
 
@@ -210,8 +183,8 @@ def test_configurations_that_cannot_be_saved_are_refused() -> None:
 
 def test_a_front_end_and_a_stem_of_another_shape_are_refused() -> None:
     front = LearnedConfig().build()
-    front.transform = lambda wave, frames: torch.zeros(1, frames, 16)
-    with pytest.raises(AaspError, match=r"Learned gives \(1, 98, 16\), not \(3, 98, 16\); let"):
+    front.transform = lambda wave, frames: torch.zeros(1, frames, 32)
+    with pytest.raises(AaspError, match=r"Learned gives \(1, 98, 32\), not \(3, 98, 32\); let"):
         front(torch.zeros(3, 16_000))
     other = ConvConfig(patch=(8, 32)).build(8, 128)
     with pytest.raises(AaspError, match=r"has patch \(16, 16\), and the stem that it builds \(8, 32\)"):
@@ -318,7 +291,7 @@ def test_a_record_runs_no_code_that_it_names(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_the_identity_of_a_fine_tuning_from_scratch_has_own_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = SimpleNamespace(encoder=encoder(frontend=LearnedConfig(), stem=ConvConfig(patch=(8, 16))), scratch=True)
+    given = SimpleNamespace(encoder=encoder(frontend=LearnedConfig(), stem=ConvConfig(patch=(8, 32))), scratch=True)
     first = Finetuning.encoder_hash.func(given)
     monkeypatch.setattr("aasp.parts.source_hash", lambda module: "another")
     assert Finetuning.encoder_hash.func(given) != first

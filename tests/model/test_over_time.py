@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from aasp.errors import AaspError
-from aasp.features.contract import FrontEnd, FrontEndConfig
 from aasp.features.logmel import LogMelConfig
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.model.stream import EncoderStream
 from aasp.stems.aape import AaPEConfig
 from aasp.stems.conv import ConvConfig
+from learned_front import LearnedConfig
 
 CONFIG = AudioEncoderConfig(
     frontend=LogMelConfig(mels=32), stem=ConvConfig(), encoder=EncoderConfig(width=8, depth=2, heads=2),
@@ -115,31 +115,6 @@ def test_a_stream_equals_the_whole_sound(front: str, seconds: float) -> None:
     assert vectors.shape == whole.timestamps.shape
     assert (vectors - whole.timestamps).abs().max() < 1e-5
     assert torch.allclose(when, whole.seconds)
-
-
-@dataclass(frozen=True)
-class LearnedConfig(FrontEndConfig):
-    """A filter bank that is learned; or normalised over each clip, so that a frame depends on all of it."""
-
-    rate: int = 16_000
-    clipwise: bool = False
-    bins, frame_rate, window = 32, 100.0, 400
-
-    def build(self) -> FrontEnd:
-        return Learned(self)
-
-    def frames(self, samples: int) -> int:
-        return 0 if samples < 400 else 1 + (samples - 400) // 160
-
-
-class Learned(FrontEnd):
-    def __init__(self, config: LearnedConfig) -> None:
-        super().__init__(config)
-        self.filters = torch.nn.Conv1d(1, 32, 400, 160)
-
-    def transform(self, wave_BS: torch.Tensor, frames: int) -> torch.Tensor:
-        found = self.filters(wave_BS[:, None].to(self.filters.weight.dtype)).mT.square().add(1e-4).log()
-        return found - found.mean(1, keepdim=True) if self.config.clipwise else found  # type: ignore[attr-defined]
 
 
 def test_a_stream_with_a_learned_front_end_equals_the_whole_sound() -> None:
