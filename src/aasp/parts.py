@@ -74,7 +74,7 @@ class Parts(Generic[T]):
         if not attribute or len(name) > MOST_LETTERS:
             raise AaspError(self._unknown(name))
         if module not in sys.modules:
-            text = f"{self.what} {name!r} is somebody's own, and nothing is imported because a file names it"
+            text = f"{self.what} {name!r} is custom code, which is never imported because a file names it"
             raise AaspError(f"{text}; if you trust it, import {module} first, or add --plugin {module}")
         return self._checked(vars(sys.modules[module]).get(attribute), name)  # getattr would import a lazy one
 
@@ -155,8 +155,8 @@ def made(name: str, known: Mapping[str, Callable[[], T]], what: str, kind: type[
         except Exception as error:  # a user's function may raise anything
             raise AaspError(f"{what} {name!r} can't be made: {type(error).__name__}: {error}; fix it") from error
     if not isinstance(found, kind):
-        text = f"{what} {name!r} is no {kind.__name__} but {type(found).__name__}"
-        raise AaspError(f"{text}; name a {kind.__name__}, or a function without arguments that makes one")
+        text = f"{what} {name!r} is of type {type(found).__name__}, not {kind.__name__}"
+        raise AaspError(f"{text}; name a {kind.__name__}, or a function without arguments that returns one")
     return found
 
 

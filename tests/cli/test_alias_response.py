@@ -119,6 +119,8 @@ def test_the_stem_alone(folder: Path, few: None) -> None:
         (["stem=conv", "--out", "found", "--depth", "0"], "--depth is 0"),
         (["stem=conv", "--out", "found", "--floor", "-1"], "--floor is -1"),
         (["stem=conv", "--out", "found", "--depth", "nan"], "--depth is nan"),
+        (["stem=conv", "--out", "found", "--depth", "inf"], "--depth is inf"),
+        (["stem=conv", "--out", "found", "--seed", "-1"], "--seed is -1; give 0 or a positive number"),
         (["stem=conv", "--out", "own_response.py"], "output lies below a file"),
         (["own_response:Clip", "--out", "found"], "own_response:Clip: gives one vector a clip"),
         (["stem=conv", "stem=conv", "--out", "found"], "stem=conv is named twice"),

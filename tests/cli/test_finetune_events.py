@@ -54,6 +54,11 @@ def test_from_a_folder_of_labels_to_a_table_of_events(folder: Path, capsys: pyte
     assert {record["metric"] for record in document["records"]} == {"mAP", "segment_F1", "event_F1"}
     assert Path("run/report.html").exists()
     assert main(["finetune", "enc", "--events", "labels", "--root", "audio", "--out", "run", *SHORT]) == 0
+    index = ["--index", "index.csv", "--split", "part"]
+    assert main(["finetune", "enc", "--events", "labels", *index, "--out", "indexed", *SHORT]) == 0
+    assert {record["benchmark"] for record in json.loads(Path("indexed/results.json").read_text())["records"]} == {
+        f"{folder.name}/index.csv"
+    }
     tables = ["--frames", "--hop", "0.04", "--threshold", "0.1", "--out", "heard.tsv"]
     assert main(["predict", "run", "audio/test", *tables]) == 0
     found = read_events("heard.tsv")

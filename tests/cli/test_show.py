@@ -123,8 +123,8 @@ WRONG = {
     "window at 9 s is outside": ["dog.wav", "--start", "9"],
     "a picture is of one channel": ["dog.wav", "--channels", "each"],
     "--seconds 0: the sound has no such part": ["dog.wav", "--seconds", "0"],
-    "--start nan --seconds 30: the sound has no such part": ["dog.wav", "--start", "nan"],
-    "--seconds inf: the sound has no such part": ["dog.wav", "--seconds", "inf"],
+    "--start is nan; give a finite number": ["dog.wav", "--start", "nan"],
+    "--seconds is inf; give a finite number": ["dog.wav", "--seconds", "inf"],
 }
 
 

@@ -164,7 +164,7 @@ def test_window_lengths_take_turns_and_look_at_the_same_instant() -> None:
     assert float(steady[40::2].mean() / steady[41::2].mean()) == pytest.approx(1, abs=0.05), "of a steady noise"
     with pytest.raises(AaspError, match="windows_ms is 16,32; give lengths of which 64 is the longest"):
         replace(c, windows_ms=(16.0, 32.0))
-    with pytest.raises(AaspError, match="127 bands can't be dealt to 2 window lengths"):
+    with pytest.raises(AaspError, match="127 bands must be a multiple of the 2 window lengths"):
         replace(c, bands=127)
 
 

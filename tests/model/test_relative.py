@@ -55,7 +55,7 @@ def test_deep_norm_begins_weaker_and_its_residual_is_stronger() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        (dict(attention=RelativeConfig()), "attention=relative has no place for a class token; set class_token=false"),
+        (dict(attention=RelativeConfig()), "attention=relative does not support a class token; set class_token=false"),
         (dict(class_token=False, distilled=True), "distilled, a second class token, and no first one"),
         (dict(convolution=(6, 5)), "convolution of 5 groups of 24 channels; give groups that divide the width"),
         (dict(convolution=(6, 4), learned=(8, 8)), "positions from a table, learned, and from a convolution"),

@@ -385,8 +385,8 @@ class Mine(MethodConfig):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("number", "is no Recipe but int"),
-        ("nothing", "is no Recipe but NoneType"),
+        ("number", "is of type int, not Recipe"),
+        ("nothing", "is of type NoneType, not Recipe"),
         ("failing", "ZeroDivisionError: division by zero; fix it"),
         ("asking", "can't be made: TypeError"),
         ("nothin", "has no nothin; did you mean 'nothing'?"),

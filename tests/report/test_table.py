@@ -68,6 +68,11 @@ def test_recipes_of_the_benchmarks_share_a_row() -> None:
     assert labels(table) == [("tiny", OWN)] and None not in table.rows[0].cells
 
 
+@pytest.mark.parametrize("benchmark", ["clips/", "clips/index.csv"])
+def test_a_folder_called_as_a_recipe_is_no_benchmark_of_it(benchmark: str) -> None:
+    assert labels(only([replace(ONE, benchmark=benchmark, recipe="clips")])) == [("tiny", "clips")]
+
+
 def test_another_version_of_a_benchmark_is_not_averaged_in() -> None:
     table = only([*folds(0.7, 0.9), *folds(0.1, 0.1, seed=1, clips=390)])
     assert labels(table) == [("tiny", "evar")] * 2

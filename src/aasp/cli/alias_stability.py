@@ -49,7 +49,7 @@ class Stability(VectorOptions, PrecisionOptions):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
     """Precision of the models."""
     channels: str = "mean"
-    """Channel of multi-channel files: mean, first, loudest, a number from 1, or each (a clip for each channel)."""
+    """Channel of multi-channel files: mean, first, loudest, a number (1, 2, …), or each (one clip per channel)."""
     seed: int = 0
     """Seed of rates and phases, and of the probes' folds."""
     path_column: str | None = None

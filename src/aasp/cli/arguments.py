@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import math
 import re
 import signal
 import sys
@@ -13,6 +14,7 @@ from typing import Annotated, Any, TypeVar
 
 import tyro
 
+from aasp.cli.help import presented, wrapped
 from aasp.cli.main import EXAMPLES
 from aasp.errors import AaspError
 
@@ -41,6 +43,9 @@ def parse(kind: type[Arguments], argv: Sequence[str], *, prog: str) -> Arguments
     """
     if "" in argv:
         raise AaspError("an empty argument, perhaps from an unset shell variable; give a value, or leave it out")
+    if {"-h", "--help"} & set(argv):
+        with wrapped():
+            tyro.cli(presented(kind), args=list(argv), prog=prog, config=STYLE)
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
@@ -49,7 +54,7 @@ def parse(kind: type[Arguments], argv: Sequence[str], *, prog: str) -> Arguments
         if not stop.code:
             raise
         text = _one_line(complaint.getvalue())
-        example = EXAMPLES.get(prog.removeprefix("aasp ")) if "required" in text.lower() else None
+        example = EXAMPLES.get(prog.removeprefix("aasp ")) if text.startswith("missing") else None
         as_in = f"; as in `{example}`" if example else ""
         raise AaspError(f"{text}{as_in}; see `{prog} --help`") from None
     _check_values(given, argv)
@@ -57,12 +62,16 @@ def parse(kind: type[Arguments], argv: Sequence[str], *, prog: str) -> Arguments
 
 
 def _check_values(given: Any, argv: Sequence[str]) -> None:
-    """Check that no option that takes several values was given none, which would otherwise be ignored."""
+    """Check that no typed list is empty (it would be ignored), that numbers are finite, and seeds not negative."""
     typed = {word.partition("=")[0].replace("_", "-") for word in argv}
     for field in dataclasses.fields(given):
-        option = f"--{field.name.replace('_', '-')}"
-        if getattr(given, field.name) in ((), ((),)) and option in typed:
+        option, value = f"--{field.name.replace('_', '-')}", getattr(given, field.name)
+        if value in ((), ((),)) and option in typed:
             raise AaspError(f"{option} without a value; give one after it, or leave it out")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise AaspError(f"{option} is {value:g}; give a finite number")
+        if field.name == "seed" and value is not None and value < 0:
+            raise AaspError(f"--seed is {value}; give 0 or a positive number")
 
 
 def settings(given: Settings, **named: int | str | None) -> dict[str, str]:
@@ -136,6 +145,9 @@ def _one_line(boxed: str) -> str:
     lines = [line.strip("│ ") for line in boxed.splitlines()]
     _, message, *more = [" ".join(part.split()) for part in re.split(r"(?m)^[╭─╰-]{4,}.*$|^╭.*$", "\n".join(lines))]
     message = message.partition(" Got errors:")[0].removesuffix(" Expected 1 values.")
+    if message.startswith("Missing from"):  # then each argument with its help, which ends with (required)
+        missing = message.partition(": ")[2].removesuffix("(required)").split("(required)")
+        message = f"missing {', '.join(argument.split()[0] for argument in missing)}"
     for part in more:
         if part.startswith("Perhaps you meant:"):
             message += f"; perhaps {part.split()[3]}"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from rich.console import Console
@@ -57,8 +57,8 @@ class Benchmarks:
     copy is as published, 1 if it differs, 2 if it cannot be read as that benchmark.
     """
 
-    words: tyro.conf.Positional[tuple[str, ...]] = ()
-    """None; NAME; or check NAME ROOT."""
+    words: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[NAME]")] = ()
+    """Name of a benchmark; or `check NAME ROOT`."""
     decode: bool = False
     """With check: decode every file instead of a hundred."""
     missing: Path | None = None

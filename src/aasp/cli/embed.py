@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -34,7 +34,7 @@ class Embed(VectorOptions, RunningOptions):
     OUT is complete: the same command again resumes.
     """
 
-    words: tyro.conf.Positional[tuple[str, ...]]
+    words: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[MODEL] FILES")]
     """The folder of a model or of a run, or a model on the hub (default: the model in the package); then sound files,
     folders of them, searched recursively, .csv, .tsv or .parquet manifests, tar shards, Parquet files of sounds, and
     URLs of these. A file named here that cannot be used ends the command; those in folders and manifests are skipped
@@ -47,7 +47,7 @@ class Embed(VectorOptions, RunningOptions):
     """Seconds between the vectors of --frames: a time patch, or a half or a quarter of it, at two or four times the
     cost."""
     channels: str = "mean"
-    """Channel of multi-channel files: mean, first, loudest, a number from 1, or each (one vector per channel)."""
+    """Channel of multi-channel files: mean, first, loudest, a number (1, 2, …), or each (one vector per channel)."""
     path_column: str | None = None
     """Column of a manifest that holds the paths."""
     workers: int | None = None

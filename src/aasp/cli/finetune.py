@@ -45,7 +45,7 @@ class Finetune(LabelledOptions, DeviceOptions):
     train: Literal["all", "frozen-stem", "head"] | None = None
     """What is trained: everything, all but the stem, or only the head."""
     steps: int | None = None
-    """Optimizer steps (of each fold); the schedules are scaled to them."""
+    """Optimizer steps (of each fold); the schedules scale with them."""
     set: Settings = ()
     """Recipe fields to change (`aasp recipes --finetune NAME` shows them all)."""
     seed: int | None = None

@@ -6,7 +6,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -31,7 +31,7 @@ class Index(VectorOptions, RunningOptions):
     keep the values of its first command.
     """
 
-    words: tyro.conf.Positional[tuple[str, ...]]
+    words: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[MODEL] SOUNDS")]
     """The folder of a model or of a run, or a model on the hub (default: the index's own, else the model in the
     package); then folders, searched recursively, .csv, .tsv or .parquet manifests, whose other columns are kept as
     labels, tar shards, Parquet files of sounds, and URLs of these."""
@@ -42,7 +42,7 @@ class Index(VectorOptions, RunningOptions):
     hop: float | None = None
     """Seconds from the start of one window to the next; --window by default."""
     channels: str | None = None
-    """Channel of multi-channel files: mean (the default), first, loudest, a number from 1, or each."""
+    """Channel of multi-channel files: mean (the default), first, loudest, a channel number (1, 2, …), or each."""
     path_column: str | None = None
     """Column of a manifest that holds the paths."""
     to: Literal["lancedb", "qdrant"] | None = None

@@ -36,7 +36,7 @@ class LabelledOptions:
     path_column: str | None = None
     """Column of the index that holds the paths."""
     channels: str = "mean"
-    """Channel of multi-channel files: mean, first, loudest, a number from 1, or each (one clip per channel)."""
+    """Channel of multi-channel files: mean, first, loudest, a number (1, 2, …), or each (one clip per channel)."""
 
     def open(self, missing_list: Path | None) -> LabelledSet:
         """Read the set; missing files of an index, and files skipped in a folder, are listed in `missing_list`, if any.

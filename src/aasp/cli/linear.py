@@ -35,9 +35,9 @@ class Linear(LabelledOptions, RunningOptions):
     evar, the field's protocol: standardise, train one linear layer by Adam, stop early on the valid part (a tenth of
     train, in whole groups, if there is none), three seeds. logistic: logistic regression; layer, pooling and penalty
     chosen on the valid part (with folds, the next one), refitted on train and valid. ridge, on one-hot labels, and knn,
-    a vote of the nearest neighbours: chosen likewise. Numbers (--task regression) are read by ridge regression; R² and
-    mean absolute error. The test part is scored once. Intervals are 95 % bootstraps over groups and seeds; further
-    models are compared with the first, paired.
+    a vote of the nearest neighbours: chosen likewise. With --task regression, ridge regression predicts the numbers;
+    the scores are R² and mean absolute error. The test part is scored once. Intervals are 95 % bootstraps over groups
+    and seeds; further models are compared with the first, paired.
     """
 
     models: tyro.conf.Positional[tuple[str, ...]]

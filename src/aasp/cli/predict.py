@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -39,12 +39,12 @@ TOP = 5
 class Predict(RunningOptions):
     """Classify whole sound files of any length, rate and channel count.
 
-    MODEL is made by `aasp finetune`; for a run of folds, what the folds predict is averaged. In a pipe, each file is
-    one line with fields separated by tabs. Files that cannot be used are named on stderr; the exit code is 2 if you
-    named one of them yourself.
+    CLASSIFIER is made by `aasp finetune`; for a run with folds, the predictions of all folds are averaged. In a pipe,
+    each file is one line with fields separated by tabs. Files that cannot be used are named on stderr; the exit code is
+    2 if you named one of them yourself.
     """
 
-    words: tyro.conf.Positional[tuple[str, ...]]
+    words: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="CLASSIFIER FILES")]
     """The folder of a classifier or of a run of `aasp finetune`, or a classifier on the hub; then sound files, folders
     of them, searched recursively, and .csv, .tsv or .parquet manifests."""
     top: int | None = None
@@ -70,8 +70,8 @@ class Predict(RunningOptions):
     window: float | None = None
     """Length of a window in seconds, at most the length that the model was trained on; 1 by default."""
     channels: str | None = None
-    """Channel of multi-channel files: mean, first, loudest, a number from 1, or each separately; by default what the
-    classifier was trained on."""
+    """Channel of multi-channel files: mean, first, loudest, a number (1, 2, …), or each; by default what the classifier
+    was trained on."""
     path_column: str | None = None
     """Column of a manifest that holds the paths."""
     json: bool = False

@@ -28,12 +28,12 @@ class Pretrain(DeviceOptions):
     recipe: tyro.conf.Positional[str]
     """Name of a recipe (`aasp recipes` lists them), or file.py:function for your own."""
     data: Path | None = None
-    """Folder, .csv, .tsv or .parquet manifest of audio, tar shards or Parquet files of sounds, a pattern of them, or a
-    URL of one of these."""
+    """Folder, .csv, .tsv or .parquet manifest of audio, tar shards or Parquet files of sounds, a glob pattern of them,
+    or a URL of one of these."""
     out: Path
     """Folder of the run: a new one, or this run, to resume."""
     steps: int | None = None
-    """Optimizer steps; the schedules are scaled to them."""
+    """Optimizer steps; the schedules scale with them."""
     resume: str = "auto"
     """auto: resume the last checkpoint in --out; never: require a new folder; or a checkpoint or run to resume."""
     from_: Annotated[str | None, tyro.conf.arg(name="from")] = None
@@ -61,7 +61,7 @@ class Pretrain(DeviceOptions):
     path_column: str | None = None
     """Column of the manifest that holds the paths."""
     channels: str = "mean"
-    """Channel of multi-channel files: mean, first, loudest, a number from 1, or each (one clip per channel)."""
+    """Channel of multi-channel files: mean, first, loudest, a number (1, 2, …), or each (one clip per channel)."""
 
 
 def run(argv: list[str]) -> int:

@@ -16,7 +16,7 @@ class DeviceOptions:
     """The device of a command's model."""
 
     device: str = "auto"
-    """auto (a GPU where there is one), cpu, cuda, mps, or one of several, as in cuda:1."""
+    """auto (a GPU if there is one), cpu, cuda, cuda:1 or mps."""
 
     def place(self) -> torch.device:
         """The device.

@@ -33,7 +33,7 @@ class Scan:
 
     path: tyro.conf.Positional[Path]
     """Folder (searched recursively; hidden files are skipped), a .csv, .tsv or .parquet index with a column path,
-    tar shards or Parquet files of sounds, a pattern of them, or a URL of one of these."""
+    tar shards or Parquet files of sounds, a glob pattern of them, or a URL of one of these."""
     out: Path = Path("manifest.parquet")
     """Manifest to write: .parquet or .csv."""
     workers: int = 8

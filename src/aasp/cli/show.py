@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -32,8 +32,8 @@ class Show:
     red is more, blue is less. Of a sound longer than --seconds only a part is drawn, with a note.
     """
 
-    names: tyro.conf.Positional[tuple[str, ...]]
-    """[MODEL] FILE: folder of a model or of a run, or a model on the hub; and a sound file."""
+    names: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[MODEL] FILE")]
+    """Folder of a model or of a run, or a model on the hub (default: none, only the spectrogram); and a sound file."""
     attention: bool = False
     """Overlay the attention of the class token."""
     layer: int | None = None
@@ -45,7 +45,7 @@ class Show:
     seconds: float = SECONDS
     """Longest part to draw, in seconds."""
     channels: str = "mean"
-    """Channel of a multi-channel file: mean, first, loudest, or a number from 1."""
+    """Channel of a multi-channel file: mean, first, loudest, or a channel number (1, 2, …)."""
     out: Path | None = None
     """Picture to write, .png, .svg or .pdf; by default the sound's name in the working folder."""
     overwrite: bool = False

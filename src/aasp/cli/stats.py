@@ -26,8 +26,8 @@ class Stats:
     pretrain`."""
 
     path: tyro.conf.Positional[Path]
-    """Folder, .csv, .tsv or .parquet manifest of audio, tar shards or Parquet files of sounds, a pattern of them, or a
-    URL of one of these."""
+    """Folder, .csv, .tsv or .parquet manifest of audio, tar shards or Parquet files of sounds, a glob pattern of them,
+    or a URL of one of these."""
     preset: Literal["kaldi", "slaney80"] = "kaldi"
     """Front end: 128 Kaldi bins, or 80 Slaney bins."""
     rate: Literal[8000, 16000, 32000, 48000] = 16000
@@ -35,7 +35,7 @@ class Stats:
     path_column: str | None = None
     """Column of an index that holds the paths."""
     channels: str = "mean"
-    """Channel of multi-channel files: mean, first, loudest, a number from 1, or each."""
+    """Channel of multi-channel files: mean, first, loudest, a number (1, 2, …), or each."""
 
 
 def run(argv: list[str]) -> int:

@@ -37,7 +37,7 @@ class Whiten(RunningOptions):
     seed: int = 0
     """Seed of the choice of excerpts."""
     channels: str = "mean"
-    """Channel of multi-channel files: mean, first, loudest, a number from 1, or each."""
+    """Channel of multi-channel files: mean, first, loudest, a number (1, 2, …), or each."""
     path_column: str | None = None
     """Column of a manifest that holds the paths."""
     workers: int | None = None
@@ -57,8 +57,6 @@ def run(argv: list[str]) -> int:
     for name, value in (("directions", arguments.directions), ("excerpts", arguments.excerpts)):
         if value is not None and value < 1:
             raise AaspError(f"--{name} is {value}; give a positive number")
-    if arguments.seed < 0:
-        raise AaspError(f"--seed is {arguments.seed}; give 0 or a positive number")
     if arguments.out.exists() and not arguments.overwrite:
         raise AaspError(f"output exists: {arguments.out}; choose another folder or add --overwrite")
     check_output(arguments.out / "config.json", overwrite=True)

@@ -67,7 +67,7 @@ def embed(
         layer, pooling: each layer under each pooling, concatenated (see `aasp.model.readout`); the model's default
             vector if omitted. With frames, the layer of the vectors.
         channels: channel of multi-channel files (`aasp.audio.channels`); not "each".
-        device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
+        device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps".
         precision: "auto" (the fastest on the device, and fp32 if the model's vector is whitened), "fp32", "bf16" or
             "fp16": within 0.01 of fp32 in cosine distance, except pure tones by a whitened model in bf16 (up to 0.06).
         batch: clips per batch.

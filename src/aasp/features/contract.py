@@ -184,7 +184,7 @@ class FrontEnd(nn.Module, ABC):
         others = is_known(clips) and x_BTM.shape[0] != clips
         if others or (is_known(frames) and x_BTM.shape[1:] != (frames, self.config.bins)):
             text = f"gives {tuple(x_BTM.shape)}, not {(clips, frames, self.config.bins)}"
-            raise AaspError(f"front end: {type(self).__name__} {text}; let `transform` give (clips, frames, bins)")
+            raise AaspError(f"front end: {type(self).__name__} {text}; `transform` must return (clips, frames, bins)")
         if lengths_B is None:
             return x_BTM, torch.full((clips,), frames)
         frames_B = self.frames(lengths_B)
@@ -215,4 +215,4 @@ class FrontEnd(nn.Module, ABC):
 
 def _rate(high_hz: float) -> str:
     """The remedy in the message for a band that ends at this frequency."""
-    return f"take a model of a sampling rate above {2 * high_hz:,.0f} Hz (`aasp recipes`), or leave it out"
+    return f"use a model with a sampling rate above {2 * high_hz:,.0f} Hz (`aasp recipes`), or leave it out"

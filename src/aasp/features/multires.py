@@ -49,7 +49,9 @@ class MultiresConfig(BandsConfig):
             text = ",".join(f"{one:g}" for one in self.windows_ms) or "empty"
             raise AaspError(f"front end: windows_ms is {text}; give lengths of which {self.window_ms:g} is the longest")
         if self.bands % len(self.windows_ms):
-            raise AaspError(f"front end: {self.bands} bands can't be dealt to {len(self.windows_ms)} window lengths")
+            raise AaspError(
+                f"front end: {self.bands} bands must be a multiple of the {len(self.windows_ms)} window lengths"
+            )
         for turn in range(len(self.windows_ms)):
             self.bank(turn)
 

@@ -65,17 +65,15 @@ class EncoderConfig:
         if self.learned is not None:
             check_range(self, "encoder", "learned", least=1, most=65_536)
         if self.distilled and type(self.attention) is not FullAttentionConfig:
-            raise AaspError("encoder: distilled, and an attention that takes one class token; choose attention=full")
+            raise AaspError("encoder: distilled=true works only with attention=full; set one of them")
         if self.distilled and not self.class_token:
-            raise AaspError("encoder: distilled, a second class token, and no first one; leave one of them out")
+            raise AaspError("encoder: distilled=true needs class_token=true; set one of them")
         if self.class_token and type(self.attention) is RelativeConfig:
-            raise AaspError("encoder: attention=relative has no place for a class token; set class_token=false")
+            raise AaspError("encoder: attention=relative does not support a class token; set class_token=false")
         if self.convolution is not None:
             check_range(self, "encoder", "convolution", least=1)
             if self.learned is not None:
-                raise AaspError(
-                    "encoder: positions from a table, learned, and from a convolution; leave one of them out"
-                )
+                raise AaspError("encoder: learned and convolution both define positions; set only one of them")
             if self.width % self.convolution[1]:
                 text = f"convolution of {self.convolution[1]} groups of {self.width} channels"
                 raise AaspError(f"encoder: {text}; give groups that divide the width")

@@ -151,5 +151,5 @@ def find(path_or_hub_id: str | Path) -> Path:
         raise AaspError(f"{hub_id}: neither a directory nor a model on the hub; check the name") from None
     except Exception as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        text = f"{hub_id}: no such directory, and the hub, where it may be, can't be reached ({reason})"
+        text = f"{hub_id}: no such directory, and the Hugging Face hub can't be reached ({reason})"
         raise AaspError(f"{text}; check the network, or give a folder on this machine") from None

@@ -21,8 +21,8 @@ def build_front(frontend: FrontEndConfig, stem: StemConfig, width: int) -> tuple
     for part, config, contract in ((front, frontend, FrontEnd), (embedding, stem, Stem)):
         if not isinstance(part, contract):
             text = f"{type(config).__name__}.build gives {type(part).__name__}, which does not derive from"
-            raise AaspError(f"{text} {contract.__module__}.{contract.__qualname__}; let it derive from that")
+            raise AaspError(f"{text} {contract.__module__}.{contract.__qualname__}; derive it from that class")
     if tuple(embedding.patch) != tuple(stem.patch):
         text = f"{type(stem).__name__} has patch {tuple(stem.patch)}, and the stem that it builds {embedding.patch}"
-        raise AaspError(f"{text}; let both have the same")
+        raise AaspError(f"{text}; set both to the same patch")
     return front, embedding

@@ -156,7 +156,8 @@ def _rows(records: Sequence[Record]) -> list[tuple[str, str, dict[Column, Summar
 
 
 def _recipe(record: Record) -> str:
-    return OWN if record.benchmark.startswith(record.recipe) else record.recipe
+    own_data = "/" in record.benchmark  # a user's folder or index, which may be called as a recipe is
+    return OWN if record.benchmark.startswith(record.recipe) and not own_data else record.recipe
 
 
 def _by(records: Sequence[Record], key: Callable[[Record], Key]) -> dict[Key, list[Record]]:

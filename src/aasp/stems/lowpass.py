@@ -32,21 +32,26 @@ class LowpassConfig(StemConfig):
     Attributes:
         kind: the name of this stem in recipes.
         patch: (frames P, mel bins R) of one patch.
-        taps: receptive field K of a token in frames: the patch, and half a filter of L = K - P + 1 taps on each side.
-            The Hann filter halves amplitudes at 1 / (L + 1) of the frame rate: by default 2.9 Hz, just under the
-            post-patch Nyquist frequency of 3.125 Hz.
+        taps: receptive field K of a token in frames: the patch, and half a filter of L = K - P + 1 taps on each side;
+            by default 3 P. The Hann filter halves amplitudes at 1 / (L + 1) of the frame rate: by default just under
+            the post-patch Nyquist frequency (2.9 of 3.125 Hz for patches of 16 frames, 5.6 of 6.25 Hz for 8).
         trained: learn the filter of each mel bin of a patch, starting from the Hann filter.
     """
 
     kind: Literal["lowpass"] = "lowpass"
     patch: tuple[int, int] = (16, 16)
-    taps: int = 48
+    taps: int | None = None
     trained: bool = field(default=False, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
-        check_taps(self.patch, self.taps)
-        if self.taps == self.patch[0]:
-            raise AaspError(f"stem: taps {self.taps} leaves no filter; try {3 * self.taps}, or the conv stem")
+        check_taps(self.patch, self.reach)
+        if self.reach == self.patch[0]:
+            raise AaspError(f"stem: taps {self.reach} leaves no filter; try {3 * self.reach}, or the conv stem")
+
+    @property
+    def reach(self) -> int:
+        """K; 3 P if `taps` is omitted."""
+        return 3 * self.patch[0] if self.taps is None else self.taps
 
     def build(self, width: int, mels: int) -> LowpassStem:
         return LowpassStem(width, mels, self)
@@ -121,7 +126,7 @@ class LowpassStem(FilteredStem):
 
     def __init__(self, width: int, mels: int = 128, config: LowpassConfig | None = None) -> None:
         config = config or LowpassConfig()
-        super().__init__(width, mels, config.patch, config.taps, config.patch[0], config.trained)
+        super().__init__(width, mels, config.patch, config.reach, config.patch[0], config.trained)
         self.config = config
 
     def token(self, patches: Tensor, windows: Tensor, seen: Tensor | None, *others: Tensor) -> Tensor:

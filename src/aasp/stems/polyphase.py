@@ -36,28 +36,33 @@ class PolyphaseConfig(StemConfig):
         kind: the name of this stem in recipes.
         patch: (frames P, mel bins R) of one patch.
         taps: receptive field K of a token in frames: two patches, and half a low-pass filter of L = K - 2P + 1 taps on
-            each side. With the default there is no filter; 64 gives that of the low-pass stem.
+            each side. By default 2P, without a filter; 4P gives that of the low-pass stem.
         offsets: number of offsets to choose from, P / `offsets` frames apart.
         trained: learn the filter, as in the low-pass stem.
     """
 
     kind: Literal["polyphase"] = "polyphase"
     patch: tuple[int, int] = (16, 16)
-    taps: int = 32
+    taps: int | None = None
     offsets: int = 4
     trained: bool = False
 
     def __post_init__(self) -> None:
         check_range(self, "stem", "offsets", least=2)
         frames = self.patch[0]
-        check_taps(self.patch, self.taps)
+        check_taps(self.patch, self.reach)
         if frames % 2 or frames % self.offsets:
             raise AaspError(f"stem: offsets {self.offsets} and 2 must divide the patch's {frames} frames; try 2 or 4")
-        if self.taps < 2 * frames:
-            text = f"taps {self.taps} holds no patch that is moved by up to half of its {frames} frames"
+        if self.reach < 2 * frames:
+            text = f"taps {self.reach} holds no patch that is moved by up to half of its {frames} frames"
             raise AaspError(f"stem: {text}; try {2 * frames}, or {4 * frames} with a low-pass")
-        if self.trained and self.taps == 2 * frames:
-            raise AaspError(f"stem: taps {self.taps} leaves no filter that could be trained; try {4 * frames}")
+        if self.trained and self.reach == 2 * frames:
+            raise AaspError(f"stem: taps {self.reach} leaves no filter that could be trained; try {4 * frames}")
+
+    @property
+    def reach(self) -> int:
+        """K; 2P if `taps` is omitted."""
+        return 2 * self.patch[0] if self.taps is None else self.taps
 
     def build(self, width: int, mels: int) -> PolyphaseStem:
         return PolyphaseStem(width, mels, self)
@@ -77,7 +82,7 @@ class PolyphaseStem(FilteredStem):
 
     def __init__(self, width: int, mels: int = 128, config: PolyphaseConfig | None = None) -> None:
         config = config or PolyphaseConfig()
-        super().__init__(width, mels, config.patch, config.taps, 2 * config.patch[0], config.trained)
+        super().__init__(width, mels, config.patch, config.reach, 2 * config.patch[0], config.trained)
         self.config = config
         self.step, self.offsets = self.patch[0] // config.offsets, config.offsets
 

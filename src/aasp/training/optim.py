@@ -25,7 +25,7 @@ class OptimizerConfig:
 
     Attributes:
         lr: peak learning rate.
-        final_lr: learning rate at the last step (cosine).
+        final_lr: learning rate that the cosine approaches; it would reach it one step after the last.
         warmup: share of all steps over which the learning rate rises linearly.
         betas: betas of AdamW.
         weight_decay: weight decay of matrices; vectors and tokens have none.

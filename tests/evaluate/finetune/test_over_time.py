@@ -151,6 +151,16 @@ def test_seconds_are_ranked_by_their_likeliest_moment() -> None:
     assert segments[0].tolist() == [[0, 2], [1, 0], [0, 0]] and events[0].tolist() == [[0, 1], [1, 0], [0, 0]]
 
 
+def test_edges_from_fp32_put_no_step_into_the_second_after_it() -> None:
+    edges = np.array([15.04, 16.000000476837158, 17.0])
+    truth, scores = by_segment(
+        [Steps(edges, np.array([[0.9, 0.1], [0.2, 0.1]]))], [[Event("a", 15.04, 16.0, "high")]], CLASSES
+    )
+    assert scores[15:17].tolist() == [[0.9, 0.1], [0.2, 0.1]]
+    high = CLASSES.index("high")
+    assert truth[15:17, high].tolist() == [True, False]
+
+
 def test_steps_are_packed_and_unpacked() -> None:
     one = Steps(np.array([0, 0.16, 0.3]), np.array([[0.1, 0.2], [0.3, 0.4]]))
     found = unpacked(packed([one, None, one]))

@@ -63,10 +63,11 @@ def open_strong(
         if split is None:
             raise AaspError(f"--index {index} without --split; name the column")
         rows = read_index(str(index), path_column)
-        column = "\0labels"
+        column = "\0labels"  # no index has it
         sounds = row_sounds(rows, index)
         rows = rows.append_column(column, pa.array(["event"] * len(rows)))
         found = labelled_rows(rows, index, sounds, column, split, group, multilabel=True, **missing)
+        found = replace(found, column="label")
     return with_events(found, table)
 
 

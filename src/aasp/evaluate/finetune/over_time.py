@@ -103,8 +103,10 @@ def by_segment(
         edges = np.arange(ceil(one.seconds / SEGMENT) + 1) * SEGMENT
         there = np.zeros((len(edges) - 1, len(classes)), dtype=bool)
         for event in true:
-            there[floor(event.start / SEGMENT) : ceil(event.end / SEGMENT), list(classes).index(event.label)] = True
-        within = (one.edges[:-1] < edges[1:, None]) & (one.edges[1:] > edges[:-1, None])
+            first, last = (round(at / SEGMENT, 5) for at in (event.start, event.end))
+            there[floor(first) : ceil(last), list(classes).index(event.label)] = True
+        steps_at = one.edges.round(5)  # edges from fp32: 16 s can be 16.0000005
+        within = (steps_at[:-1] < edges[1:, None]) & (steps_at[1:] > edges[:-1, None])
         truth.append(there)
         said.append(np.where(within[..., None], one.probabilities, 0.0).max(axis=1))
     return np.concatenate(truth), np.concatenate(said)

@@ -43,7 +43,7 @@ class LossesConfig:
         check_range(self, "losses", "temperature")
         check_range(self, "losses", "projector", least=1)
         if not self.frame + self.utterance + self.contrastive:
-            raise AaspError("losses: frame, utterance and contrastive are all 0, nothing would be learned; weigh one")
+            raise AaspError("losses: frame, utterance and contrastive are all 0, nothing would be learned; raise one")
 
     @property
     def weighted(self) -> list[str]:
@@ -64,7 +64,7 @@ class LossesConfig:
         for text in idle.values():
             warnings.warn(text, stacklevel=3)
         if not others and not set(self.weighted) - set(idle):
-            raise AaspError(f"nothing would be learned: {'; '.join(idle.values())}; weigh losses.frame")
+            raise AaspError(f"nothing would be learned: {'; '.join(idle.values())}; set losses.frame above 0")
 
     def across(self, views: int, utterance: str) -> Iterator[str]:
         """Short descriptions of the losses that depend on the other clips of a batch; arguments as in `idle`."""

@@ -33,7 +33,7 @@ class PatchLossesConfig:
     def __post_init__(self) -> None:
         check_range(self, "losses", "generative discriminative", least=0)
         if not self.generative + self.discriminative:
-            raise AaspError("losses: generative and discriminative are both 0, nothing would be learned; weigh one")
+            raise AaspError("losses: generative and discriminative are both 0, nothing would be learned; raise one")
 
 
 def discriminative_loss(

@@ -49,7 +49,7 @@ class EATLossesConfig:
     def __post_init__(self) -> None:
         check_range(self, "losses", "frame utterance", least=0)
         if not self.frame + self.utterance:
-            raise AaspError("losses: frame and utterance are both 0, nothing would be learned; weigh one")
+            raise AaspError("losses: frame and utterance are both 0, nothing would be learned; raise one")
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ class SSLAMLossesConfig:
     def __post_init__(self) -> None:
         check_range(self, "losses", "frame utterance retention", least=0)
         if not self.frame + self.utterance + self.retention:
-            raise AaspError("losses: frame, utterance and retention are all 0, nothing would be learned; weigh one")
+            raise AaspError("losses: frame, utterance and retention are all 0, nothing would be learned; raise one")
 
 
 @dataclass(frozen=True)
