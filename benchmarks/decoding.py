@@ -17,7 +17,7 @@ import av
 import numpy as np
 import soundfile
 
-from aasp.audio import ffmpeg, formats, mpeg
+from aasp.audio import compressed, ffmpeg, mpeg
 from aasp.audio.io import read
 from harness import Row, alternately, options, ratio, report
 from sounds import clips
@@ -85,7 +85,7 @@ def _by_pyav(path: str, start: float, seconds: float) -> np.ndarray:
 
 def _forget() -> None:
     """Clear the reader's caches."""
-    for known in (ffmpeg._index, formats._parts, mpeg._frames):
+    for known in (ffmpeg._index, compressed._parts, mpeg._frames):
         known.cache_clear()
 
 

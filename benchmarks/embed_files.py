@@ -18,7 +18,7 @@ import numpy as np
 import soundfile
 import torch
 
-from aasp.audio import ffmpeg, formats, mpeg
+from aasp.audio import compressed, ffmpeg, mpeg
 from aasp.audio.sounds import Samples, Sound
 from aasp.evaluate.features import Running
 from aasp.evaluate.vectors import VectorRequest, vectors
@@ -72,7 +72,7 @@ def _embed(encoder: AudioEncoder, sounds: list[Sound]) -> None:
     def refuse(row: int, error: Exception) -> None:
         raise error
 
-    for known in (ffmpeg._index, formats._parts, mpeg._frames):
+    for known in (ffmpeg._index, compressed._parts, mpeg._frames):
         known.cache_clear()
     for _ in vectors(encoder, sounds, refuse, VectorRequest(), Running()):
         pass

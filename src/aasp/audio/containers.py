@@ -6,6 +6,7 @@ Audio, VOC and NIST SPHERE: their headers' descriptions. AVI: RIFF.
 
 from __future__ import annotations
 
+import math
 import mmap
 import struct
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ class Link:
         streams: number of streams.
         samples: the end position of the sound, from the last page.
         before_last: the end position of the page before that.
+        unit: greatest common divisor of the end positions of all pages but the last.
         missing: why it is incomplete; empty if it is complete.
     """
 
@@ -42,6 +44,7 @@ class Link:
     streams: int = 0
     samples: int = 0
     before_last: int = 0
+    unit: int = 0
     missing: str = ""
 
 
@@ -71,6 +74,7 @@ def ogg_links(content: mmap.mmap, begin: int = 0) -> list[Link]:
         numbers[serial] = number
         ended += bool(flags & _OGG_LAST)
         if position >= 0:
+            link.unit = math.gcd(link.unit, link.samples)
             link.before_last, link.samples = link.samples, position
         if not 0 < end <= len(content):
             link.missing = "truncated: it ends within a page"

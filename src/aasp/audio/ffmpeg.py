@@ -7,6 +7,7 @@ a few before them.
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import os
 import re
@@ -46,7 +47,8 @@ class Index:
         times: presentation time of each packet (packets,), in the stream's units; empty unless all
             packets have one and they increase.
         produced: cumulative samples given up to and including each packet (packets,).
-        lead: samples that the encoder added at the beginning and that ffmpeg does not trim.
+        lead: samples at the beginning that are not part of the sound and that ffmpeg does not trim: those that an
+            encoder added, or those before time 0 in a Vorbis file that was cut without being encoded again.
         rate: Hz.
         channels: number of channels.
         stated_rate: Hz of the encoded source, from the header: Opus always decodes at 48 kHz.
@@ -151,6 +153,17 @@ def _blocks(part: Part, stream: Any, packet: Any, table: Index) -> list[np.ndarr
     return [samples_of(part.path, frame, table.rate, table.channels) for frame in frames]
 
 
+def first_time(part: Part) -> int:
+    """Time of the first sample that is decoded from a Vorbis stream, in samples: the first packet only prepares.
+
+    Raises:
+        AudioError: it can't be opened, or is damaged at the beginning.
+    """
+    with opened(part) as container:
+        first = itertools.islice(packets(part, container, sound_of(part, container)), 2)
+        return [packet.pts or 0 for packet in first][-1]
+
+
 @lru_cache(maxsize=256)
 def _index(part: Part, changed: int, size: int) -> Index:
     import av
@@ -203,18 +216,20 @@ def _index(part: Part, changed: int, size: int) -> Index:
                     produced = _extrapolated(times, durations, head, last, rate, float(stream.time_base))
         except av.error.FFmpegError:
             produced = None
-    if produced is None:
+    # The first packet of Vorbis gives nothing. In a file of one page ffmpeg counts from that packet, at time 0.
+    start = times[1] or 0 if codec == "vorbis" and part.samples is not None and len(times) > 1 and times[0] else 0
+    if produced is None or start:  # times of pages that were cut or converted from WebM may be wrong
         produced = _counted(part, given)
     if not given:
         raise AudioError(part.path, "zero length: no sound in it can be decoded", "fetch it again")
     (rate, channels), _ = given.most_common(1)[0]
     if codec == "vorbis" and part.samples is not None:
         # A last page may end before its packets do; ffmpeg gives all of it.
-        produced = np.minimum(produced, part.samples)
+        produced = np.minimum(produced, part.samples - start)
     known = np.array([-1 if time is None else time for time in times[: len(produced)]], dtype=np.int64)
-    if len(known) != len(produced) or not (np.diff(known) > 0).all():
+    if start or len(known) != len(produced) or not (np.diff(known) > 0).all():
         known = known[:0]
-    stated_rate, lead = 0, 0
+    stated_rate, lead = 0, -start
     if extra.startswith(b"OpusHead"):
         skip, stated_rate = int.from_bytes(extra[10:12], "little"), int.from_bytes(extra[12:16], "little")
         if part.demuxer == "matroska" and sum(head) > 0:  # ffmpeg skips too little where the track's rate is not 48 kHz

@@ -6,18 +6,16 @@ take texts for playlists and noise for MP3.
 
 from __future__ import annotations
 
-import mmap
 import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
 
-from aasp.audio import container, containers, ffmpeg, headers, mpeg, sndfile, tags
+from aasp.audio import compressed, container, headers, mpeg, sndfile, tags
 from aasp.audio.error import RAW, AudioError, quoted, salvage
 
 
@@ -76,12 +74,9 @@ EXTENSIONS = frozenset().union(*(family.extensions for family in FAMILIES))
 _ALSO = {".wav": {"NIST SPHERE"}}  # as in TIMIT
 _TAGGED = frozenset({"MP3", "FLAC", "AAC", "Ogg"})  # formats that are also read after an ID3 tag
 UNCOMPRESSED = {"WAV": "wav", "W64": "w64", "AIFF": "aiff", "AU": "au", "CAF": "caf"}
-_VORBIS = "vorbis"  # an Ogg file with a single Vorbis stream, in which libsndfile can seek
 _HEAD_BYTES = 1024
 # A sampling rate outside this range, in Hz, is a wrong header.
 SLOWEST, FASTEST = 100, 10_000_000
-# Demuxers whose headers state the duration to the sample, or to within a packet or two.
-_STATING, _NEARLY_STATING, _SHORT_SECONDS = frozenset({"ape", "tta", "wv", "flac"}), frozenset({"mov", "caf"}), 0.2
 
 
 class Track(Protocol):
@@ -180,11 +175,7 @@ def _track(path: str, kind: Family) -> Track:
         sound = None if tagged else sndfile.Sndfile(path, look=True)
         if sound is not None and sound.knows_its_length:
             return sound
-    status = os.stat(path)
-    parts, missing = _parts(path, kind, status.st_mtime_ns, status.st_size)
-    if parts and parts[0].demuxer == _VORBIS:
-        return sndfile.Sndfile(path, missing, before_last=parts[0].before_last)
-    return Ffmpeg(path, parts, missing)
+    return compressed.track(path, kind.demuxer)
 
 
 def _uncompressed(path: str, kind: Family) -> Track:
@@ -199,7 +190,7 @@ def _uncompressed(path: str, kind: Family) -> Track:
     part = container.Part(path, kind.demuxer, ignoring_length=samples.promised is None and kind.demuxer == "wav")
     readers: list[Callable[[], Track]] = [
         lambda: sndfile.Sndfile(path, missing),
-        lambda: Ffmpeg(path, [part], missing),
+        lambda: compressed.Ffmpeg(path, [part], missing),
     ]
     if samples.big:
         del readers[1]  # ffmpeg reads it as noise
@@ -234,67 +225,3 @@ def _why_not_whole(path: str, samples: headers.Samples) -> tuple[str, str] | Non
             return reason, f"keep all of it: ffmpeg -ignore_length 1 -i {quoted(path)} whole.wav"
         return reason, RAW
     return None
-
-
-class Ffmpeg:
-    """A file that ffmpeg reads: one part, or the links of a chained Ogg file in sequence."""
-
-    def __init__(self, path: str, parts: list[container.Part], missing: tuple[str, str] | None) -> None:
-        self._path, self._parts, self._missing = path, parts, missing
-        try:
-            self._indices = [ffmpeg.index(part) for part in parts]
-        except AudioError:
-            if missing is None:
-                raise
-            raise AudioError(path, missing[0], "fetch it again") from None
-        first = self._indices[0]
-        self.rate, self.channels, self.stated_rate = first.rate, first.channels, first.stated_rate
-        for one in self._indices:
-            if (one.rate, one.channels) != (first.rate, first.channels):
-                reason = "chained from streams of different rates or channel counts"
-                raise AudioError(path, reason, "split it into its streams")
-        self.frames = sum(one.frames for one in self._indices)
-        stated, demuxer = first.stated_seconds, parts[0].demuxer
-        if missing is None and demuxer in _STATING | _NEARLY_STATING and stated is not None:
-            seconds = self.frames / self.rate
-            if seconds < stated - (1.5 / self.rate if demuxer in _STATING else _SHORT_SECONDS):
-                self._missing = f"truncated: {seconds:g} s are left of {stated:g} s", salvage(path)
-
-    def decode(self, begin: int, end: int) -> np.ndarray:
-        out, offset = [], 0
-        for part, index in zip(self._parts, self._indices, strict=True):
-            low, high = max(begin - offset, 0), min(end - offset, index.frames)
-            if low < high:
-                out.append(ffmpeg.read(part, low, high))
-            offset += index.frames
-        return out[0] if len(out) == 1 else np.concatenate(out)
-
-    def check_whole(self) -> None:
-        if self._missing is not None:
-            raise AudioError(self._path, *self._missing)
-
-    def close(self) -> None:
-        pass
-
-
-@lru_cache(maxsize=256)
-def _parts(path: str, kind: Family, changed: int, size: int) -> tuple[list[container.Part], tuple[str, str] | None]:
-    """The parts of a compressed file to read; reason and remedy if it is incomplete."""
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        if kind.demuxer != "ogg":
-            if kind.demuxer == "nistsphere" and b"embedded-" in content[:_HEAD_BYTES]:
-                raise AudioError(path, "compressed by Shorten, which is not read here", "unpack it with sph2pipe")
-            reason = containers.missing(content, kind.demuxer)
-            return [container.Part(path, kind.demuxer)], (reason, salvage(path)) if reason else None
-        tag = tags.length(content[:10])
-        links = containers.ogg_links(content, tag)
-        reason = next((link.missing for link in links if link.missing), None)
-        missing = (reason, salvage(path)) if reason else None
-        # libsndfile keeps the channels of surround sound in Vorbis's order.
-        vorbis = content.find(b"\x01vorbis", tag, tag + 64)
-        if len(links) == 1 and not tag and vorbis > 0 and content[vorbis + 11] <= 2:
-            return [container.Part(path, _VORBIS, before_last=links[0].before_last * (links[0].streams == 1))], missing
-    if not links:
-        raise AudioError(path, "truncated: not one page of it is whole", "fetch it again")
-    many = [link.samples if link.streams == 1 else None for link in links]
-    return [container.Part(path, "ogg", link.begin, link.end, n) for link, n in zip(links, many, strict=True)], missing
