@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from aasp.audio.channels import cancelled, checked
 from aasp.audio.given import given_wave
@@ -132,6 +134,21 @@ def test_sounds_carry_their_choice(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_sound(mixture), 1.1 * frames[:, 0], rtol=1e-5)
     with pytest.raises(AaspError, match="mixtures"):
         chosen(mixture, "each")
+
+
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3"])
+def test_the_bytes_of_a_file_need_no_name(kind: str) -> None:
+    file = io.BytesIO()
+    soundfile.write(file, 0.05 * np.random.default_rng(0).standard_normal(8_000), 16_000, format=kind)
+    for given in (file.getvalue(), {"bytes": file.getvalue(), "path": None}):
+        assert len(given_wave(given, 16_000, "the clip")) == pytest.approx(8_000, abs=1_200)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_a_tensor_of_any_float_or_with_gradients_is_a_clip(dtype: torch.dtype) -> None:
+    wave = torch.linspace(-0.5, 0.5, 400).to(dtype).requires_grad_()
+    given = given_wave({"array": wave, "sampling_rate": 16_000}, 16_000, "the clip")
+    np.testing.assert_allclose(given, wave.detach().float().numpy())
 
 
 @pytest.mark.parametrize("channels", [2, 3, 4, 6])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from bench.case import Case
 from bench.containers import NOISE
 from bench.mp3 import ID3V1, LOSSY, ape, bare, frames_of, id3, noise, without
@@ -135,6 +137,10 @@ def _disguised() -> Iterator[Case]:
         lambda w: w.sox("sph", "-c 1").replace(b"-s3 pcm", b"-s26 pcm,embedded-shorten-v2.00"),
         refused="Shorten",
     )
+    marks = np.random.default_rng(0).integers(-3_000, 3_000, 16_000).astype("<i2")
+    marks[[100, 7_000, 9_001]] = -385  # 7f fe, and inverted 80 01, as the first bytes of DTS
+    antiphase = np.stack([marks, ~marks], 1).tobytes()
+    yield Case("WAV", "antiphase.wav", lambda w: riff(fmt(1, 2, 16_000, 16), chunk(b"data", antiphase)))
     yield Case("WAV", "spdif.wav", lambda w: w.ffmpeg("wav", "-f spdif -c:a ac3"), refused="not audio")
     loud = chunk(b"data", (3 * wave(16_000, 1)).astype("<f4").tobytes())
     yield Case("WAV", "beyond-1.wav", lambda w: riff(fmt(3, 1, 16_000, 32), loud))

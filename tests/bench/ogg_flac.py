@@ -105,6 +105,7 @@ def _flac() -> Iterator[Case]:
     yield Case("FLAC", "long-from-a-pipe.flac", lambda w: w.piped("flac", source=w.source(16_000, 1, 40.0)))
     yield Case("FLAC", "id3-in-front.flac", lambda w: id3(4_000) + w.sndfile("flac", 16_000, 1, subtype="PCM_16"))
     yield Case("FLAC", "id3-in-front-from-a-pipe.flac", lambda w: id3(4_000) + w.piped("flac"))
+    yield Case("FLAC", "two-tags.flac", lambda w: 2 * id3(400) + w.sndfile("flac", 16_000, 1, subtype="PCM_16"))
     yield Case("FLAC", "id3v1-behind.flac", lambda w: w.sndfile("flac", 16_000, 1, subtype="PCM_16") + ID3V1)
     yield Case("FLAC", "ape-behind.flac", lambda w: w.sndfile("flac", 16_000, 1, subtype="PCM_16") + ape())
     yield Case("FLAC", "id3v1-behind-from-a-pipe.flac", lambda w: w.piped("flac") + ID3V1)
@@ -139,6 +140,7 @@ def _flac() -> Iterator[Case]:
             refused="truncated",
         )
         yield Case("FLAC", f"cut-{cut}-from-a-pipe.flac", lambda w, c=cut: w.piped("flac")[:-c], refused="truncated")
+    yield Case("FLAC", "miscounted.flac", lambda w: _counting(w, 0.5), refused="more sound follows")
     yield Case("FLAC", "twice.flac", lambda w: 2 * w.sndfile("flac", 16_000, 1, subtype="PCM_16"), refused="second")
     yield Case(
         "FLAC",
@@ -167,6 +169,14 @@ def _flac() -> Iterator[Case]:
         refused="truncated",
         sound=False,
     )
+
+
+def _counting(w: Workshop, share: float) -> bytes:
+    """A FLAC file whose header counts a share of its samples."""
+    content = bytearray(w.sndfile("flac", 16_000, 1, 2.0, subtype="PCM_16"))
+    total = int.from_bytes(content[21:26], "big") & (1 << 36) - 1
+    content[22:26] = int(total * share).to_bytes(4, "big")
+    return bytes(content)
 
 
 LAST_PAGE = "ffmpeg plays the last page of a short stream to its end, beyond the position that it states"
@@ -327,6 +337,8 @@ def _ogg() -> Iterator[Case]:
                 f"{kind}-cut-{share}.ogg",
                 lambda w, o=one, s=share: (c := o(w))[: round(s * len(c))],
                 refused="truncated",
+                sound=kind != "vorbis" or share == 0.99,
+                why="its only page of sound is cut, of which ffmpeg decodes nothing either",
             )
         yield Case(family, f"{kind}-cut-1-byte.ogg", lambda w, o=one: o(w)[:-1], refused="truncated")
     yield Case(

@@ -92,6 +92,8 @@ def _judged_refusal(path: Path, case: Case, error: AudioError, tools: bool) -> O
     if case.refused not in error.reason:
         return Outcome("wrong", f"refused with another reason than {case.refused!r}: {error}")
     remedy = str(error).removeprefix(f"{path}: {error.reason}; ")
+    if case.sound and "no sound is left" in remedy:
+        return Outcome("wrong", f"says that no sound is left: {error}")
     if case.sound and DELETING.search(remedy):
         return Outcome("wrong", f"advises to delete sound: {error}")
     try:

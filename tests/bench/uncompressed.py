@@ -256,6 +256,20 @@ def _lengths() -> Iterator[Case]:
                 truth=_ignoring_length,
             )
     yield Case("WAV", "a-second-file-behind.wav", lambda w: whole + whole, refused="follows")
+    silent = pcm() + bytes(2_000) + pcm()
+    for kind in ("wav", "aiff", "au", "caf", "w64"):
+        yield Case(
+            kind.upper(),
+            f"stale-before-silence.{kind}",
+            lambda w, k=kind: _stale(k, silent, len(pcm()) + 200),
+            refused="counts",
+        )
+    yield Case("WAV", "padded-by-zeros.wav", lambda w: whole + bytes(3_000), truth=sixteen)
+    yield Case("WAV", "padded-before-a-tag.wav", lambda w: whole + bytes(3_000) + b"TAG" + bytes(125), truth=sixteen)
+    two = riff(fmt(), chunk(b"data", pcm()), chunk(b"data", pcm()))
+    yield Case("WAV", "two-data-chunks.wav", lambda w: two, refused="several chunks")
+    several = riff(fmt(), chunk(b"LIST", b"wavl" + chunk(b"data", pcm()) + chunk(b"data", pcm())))
+    yield Case("WAV", "list-of-data-chunks.wav", lambda w: several, refused="several chunks")
     yield Case(
         "WAV", "headers-only.wav", lambda w: riff(fmt(), chunk(b"data", b"")), refused="zero length", sound=False
     )
@@ -285,6 +299,14 @@ def _lengths() -> Iterator[Case]:
             lambda w, k=kind, o=options: w.piped(k, o),
             truth=(lambda path: _as_written("wav", "PCM_16", 44_100, 2)) if kind in ("w64", "aiff") else None,
         )
+
+
+def _stale(kind: str, samples: bytes, counted: int) -> bytes:
+    """A file of 16-bit samples whose header counts some of them only."""
+    file = io.BytesIO()
+    soundfile.write(file, np.frombuffer(samples[:counted], "<i2"), 16_000, format=kind.upper(), subtype="PCM_16")
+    rest = np.frombuffer(samples[counted:], "<i2")
+    return file.getvalue() + rest.astype("<i2" if kind in ("wav", "w64") else ">i2").tobytes()
 
 
 def _unfilled(content: bytes, length: int) -> bytes:

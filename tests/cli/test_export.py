@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ import pytest
 import soundfile
 import torch
 
-from aasp.cli.export import SUFFIXES
+import aasp
+from aasp.cli.export import SUFFIXES, _neighbours
 from aasp.cli.main import main
 from aasp.deploy.graph import window_samples
+from aasp.errors import AaspError
 from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig, load
 from aasp.model.encoder import EncoderConfig
@@ -112,6 +115,25 @@ def test_eight_bits_from_a_folder_of_sounds(model: str, tmp_path: Path, capsys) 
 
 
 @pytest.mark.slow
+def test_no_file_beside_openvinos_is_overwritten(model: str, tmp_path: Path, capsys) -> None:
+    (tmp_path / "tiny.bin").write_text("mine")
+    assert main(["export", model, "--to", "openvino", "--window", "--out", str(tmp_path / "tiny.xml")]) == 2
+    assert "output exists" in capsys.readouterr().err and (tmp_path / "tiny.bin").read_text() == "mine"
+
+
+def test_every_label_has_neighbours(tmp_path: Path) -> None:
+    for label, count in (("birds", 128), ("cat", 1), ("dog", 2)):
+        (tmp_path / label).mkdir()
+        for number in range(count):
+            soundfile.write(tmp_path / label / f"{number}.wav", np.full(1_600, 0.1 * (number % 3)), 16_000)
+    labels, vectors = _neighbours(aasp.load("aasp-tiny"), tmp_path)
+    assert Counter(labels) == {"birds": 32, "cat": 1, "dog": 2} and len(vectors) == 35  # 42 of each at most, evenly
+    with pytest.raises(AaspError, match="has 129 labels, and a page can show 128; choose some"):
+        for number in range(129):
+            (tmp_path / "many" / str(number)).mkdir(parents=True)
+        _neighbours(aasp.load("aasp-tiny"), tmp_path / "many")
+
+
 def test_openvino_is_two_files(model: str, tmp_path: Path, capsys) -> None:
     pytest.importorskip("openvino")
     out = tmp_path / "model.xml"

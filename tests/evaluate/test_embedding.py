@@ -14,6 +14,7 @@ import aasp
 from aasp.audio.io import read
 from aasp.errors import AaspError
 from aasp.evaluate import embedding
+from aasp.evaluate.embedding import encoder_of
 from aasp.model import folder
 from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
@@ -54,6 +55,23 @@ def test_files_give_the_models_vectors(model: str, paths: list[str]) -> None:
     one = aasp.embed(Path(paths[0]), model=model)
     assert one.shape == (8,)  # type: ignore[union-attr]
     np.testing.assert_allclose(one, found[0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("on", "asked", "fits"),
+    [("cuda:0", "cuda", True), ("cuda:1", "cuda", True), ("cuda:1", "cuda:0", False), ("mps:0", "mps", True)],
+)
+def test_a_loaded_model_is_on_the_device_that_is_named(
+    on: str, asked: str, fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = aasp.load("aasp-tiny")
+    monkeypatch.setattr(type(encoder), "device", torch.device(on))
+    monkeypatch.setattr("aasp.evaluate.embedding.device_of", torch.device)
+    if fits:
+        assert encoder_of(encoder, asked) is encoder
+    else:
+        with pytest.raises(AaspError, match=f"device {asked}, and the model is on {on}"):
+            encoder_of(encoder, asked)
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64, np.float16, ">f4", "tensor", "pcm"])

@@ -205,6 +205,8 @@ def test_a_pre_training_starts_from_a_model(encoder: AudioEncoder, encoder_folde
     for own in (model.model.student, model.model.teacher.model, model.encoder()):
         assert model_hash(own) == model_hash(encoder)
     assert model.recipe == recipe(encoder) and not model.training
+    ours = AaspForPreTraining.from_pretrained("aasp-tiny", config=AaspConfig.of(aasp.load("aasp-tiny").config))
+    assert ours.recipe.model.whitened == 0 and aasp.load("aasp-tiny").config.whitened  # pre-training learns none
     defaults = AaspForPreTraining.from_pretrained(encoder_folder)
     assert defaults.recipe.method == AaSPConfig() and model_hash(defaults.encoder()) == model_hash(encoder)
 

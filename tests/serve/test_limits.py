@@ -147,6 +147,21 @@ def test_our_own_names_are_taken_and_pages_of_others_are_not(asking: Asking) -> 
     assert client.get("/health", headers={"origin": "http://localhost:8000"}).status_code == 200
 
 
+def test_a_server_on_all_addresses_is_reached_by_each_of_them_and_by_no_other_name() -> None:
+    from fastapi.testclient import TestClient
+
+    async def empty(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+    client = TestClient(gate.Gate(empty, Limits(), ["localhost"], True, lambda *_: None))
+    for host in ("192.0.2.2:8642", "[2001:db8::1]", "localhost"):
+        assert client.get("/health", headers={"host": host}).status_code == 200
+    assert client.get("/health", headers={"host": "192.0.2.2", "origin": "http://192.0.2.2"}).status_code == 200
+    for host, origin in (("evil.example", "http://evil.example"), ("192.0.2.2", "http://198.51.100.7")):
+        assert client.get("/health", headers={"host": host, "origin": origin}).status_code in (400, 403)
+
+
 @pytest.fixture
 def spoilt(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Decoders that fail by the file's name."""
@@ -224,7 +239,7 @@ def sent_by_gate(timeout: float, body: str, **scope: Any) -> list[dict[str, Any]
         await receive()
         await asyncio.sleep(60)
 
-    one = gate.Gate(endless, Limits(timeout=timeout), ["localhost"], lambda *_: None)
+    one = gate.Gate(endless, Limits(timeout=timeout), ["localhost"], False, lambda *_: None)
     scope = {"type": "http", "method": "POST", "path": "/embed", "headers": [(b"host", b"localhost")], **scope}
     asyncio.run(one(scope, receive, send))
     assert one.inside == 0

@@ -85,7 +85,7 @@ def _parts(path: str, demuxer: str, changed: int, size: int) -> tuple[list[conta
                 raise AudioError(path, "compressed by Shorten, which is not read here", "unpack it with sph2pipe")
             reason = containers.missing(content, demuxer)
             return [container.Part(path, demuxer)], (reason, salvage(path)) if reason else None
-        tag = tags.length(content[:10])
+        tag = tags.leading(content)
         links = containers.ogg_links(content, tag)
         reason = next((link.missing for link in links if link.missing), None)
         missing = (reason, salvage(path)) if reason else None

@@ -13,25 +13,25 @@ _FRAME = re.compile(rb"\xff[\xf8\xf9][^\x00-\x0f].", re.DOTALL)
 _SIZES = {1: 192, **{code: 576 << code - 2 for code in range(2, 6)}, **{code: 256 << code - 8 for code in range(8, 16)}}
 
 
-def another_follows(file: BinaryIO, samples: int) -> bool:
-    """Whether a second FLAC file follows, or frames beyond the header's count of samples.
+def what_follows(file: BinaryIO, samples: int) -> str:
+    """What follows the header's count of samples: "a second FLAC file", "more sound", or "" for nothing.
 
     A frame must pass both of its checksums: its sync code alone occurs in any sound.
     """
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         if _STREAM.search(content, content.find(_MARK) + 4):
-            return True
+            return "a second FLAC file"
         head = content[:42] if content[:4] == _MARK else b""  # after an ID3 tag: ffmpeg reads the file
         tail = content[max(0, len(content) - _TAIL_BYTES) :]
     block = int.from_bytes(head[10:12], "big")  # the largest block, which is that of all frames but the last
     if not block:
-        return False
+        return ""
     for found in reversed([place.start() for place in _FRAME.finditer(tail)]):
         frame = _frame(tail[found : found + 16].ljust(16, b"\0"), block)
         if frame is not None and _crc16(tail[found:]) == 0:
             begin, length = frame
-            return begin + length > samples
-    return False  # a tag follows the last frame, or the frame is longer than the tail
+            return "more sound" if begin + length > samples else ""
+    return ""  # a tag follows the last frame, or the frame is longer than the tail
 
 
 def _frame(head: bytes, block: int) -> tuple[int, int] | None:

@@ -116,11 +116,9 @@ def family(path: str) -> Family:
         if os.stat(path).st_size == 0:
             raise AudioError(path, "empty file", "delete it or fetch it again")
         with open(path, "rb") as file:
-            head = file.read(_HEAD_BYTES)
-            tag = tags.length(head)  # some other formats have one too
-            if tag:
-                file.seek(tag)
-                head = file.read(_HEAD_BYTES) or head
+            tag = tags.after(file)  # some other formats have one too
+            file.seek(tag)
+            head = file.read(_HEAD_BYTES) or b"ID3"
     except FileNotFoundError:
         raise AudioError(path, "no such file", "check the path") from None
     except OSError as error:

@@ -37,10 +37,10 @@ def given_wave(item: Any, rate: int, what: str, channels: Channels = "mean") -> 
     if isinstance(item, (str, os.PathLike)):
         return read(item, rate=rate, channels=channels, check_audible=True)
     if isinstance(item, (bytes, bytearray)):
-        return _decoded(bytes(item), "clip.wav", rate, channels)
+        return _decoded(bytes(item), "clip", rate, channels)
     if isinstance(item, Mapping) and not {"array", "raw"} & item.keys():
         if item.get("bytes") is not None:
-            return _decoded(item["bytes"], item.get("path") or "clip.wav", rate, channels)
+            return _decoded(item["bytes"], item.get("path") or "clip", rate, channels)
         if item.get("path"):
             return read(item["path"], rate=rate, channels=channels, check_audible=True)
         raise AaspError(f"{what} has neither array, bytes nor path; give one of them")
@@ -84,6 +84,9 @@ def floats(samples: Any, what: str) -> np.ndarray:
     Raises:
         AaspError: their dtype has no known scale, or they are not samples.
     """
+    if hasattr(samples, "detach"):  # a tensor: NumPy takes none with gradients, on a device or in bf16
+        samples = samples.detach().cpu()
+        samples = samples.float() if samples.is_floating_point() else samples
     try:
         wave = np.asarray(samples)
     except ValueError:  # lists of different lengths

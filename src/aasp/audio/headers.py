@@ -11,6 +11,7 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import BinaryIO
 
 from aasp.audio.error import RAW
@@ -34,13 +35,14 @@ _PLAIN: dict[str, frozenset[int | bytes]] = {
 _TAGS = (b"TAG", b"ID3", b"APE")  # of taggers that ignore chunks
 # DTS in 14 and 16 bits, and AC-3 and others in S/PDIF framing, in place of PCM.
 _DISGUISED = re.compile(rb"\xff\x1f\x00\xe8|\xfe\x7f\x01\x80|\x7f\xfe\x80\x01|\x72\xf8\x1f\x4e")
-_LOOK_BYTES = 1 << 15
+_LOOK_BYTES, _BLOCK_BYTES = 1 << 15, 1 << 20
 _AAC = frozenset({0xFF, 0x706D, 0x1600})  # as raw frames, which do not state where they end
 
 
 Problem = tuple[str, str]
 """A reason and a remedy."""
 _NO_SAMPLES = "zero length: a header without samples", "record it again"
+_SEVERAL = "its sound is in several chunks, of which decoders read one", RAW
 _CUT_HEADER = "truncated: it ends within its header", "fetch it again"
 
 
@@ -86,7 +88,8 @@ def samples(file: BinaryIO, kind: str) -> Samples | Problem:
         return _au(file, size)
     codec: int | bytes | None = None
     contradiction, long_length, end, big = None, None, 0, _at(file, 0, 4) == b"RIFX"
-    for name, begin, length in {"wav": _riff, "w64": _w64, "aiff": _aiff, "caf": _caf}[kind](file, size):
+    chunks = {"wav": _riff, "w64": _w64, "aiff": _aiff, "caf": _caf}[kind](file, size)
+    for name, begin, length in chunks:
         end = begin + length
         if name in (b"fmt ", b"COMM", b"desc"):
             codec, contradiction = _codec(_at(file, begin, 26), kind, big, length)
@@ -112,11 +115,15 @@ def samples(file: BinaryIO, kind: str) -> Samples | Problem:
             plain = codec in _PLAIN[kind] if codec is not None else True
             if kind == "w64" and not unknown and present > length:
                 plain = False  # libsndfile reads what follows as samples
-            if codec == 1 and len(_DISGUISED.findall(_at(file, begin, _LOOK_BYTES))) > 1:
+            if codec == 1 and _is_disguised(_at(file, begin, min(_LOOK_BYTES, present))):
                 contradiction = "holds DTS or AC-3 where its header says PCM", "take it out: ffmpeg -i {name} kept.wav"
+            if follows and any(length and name in (b"data", b"SSND") for name, _, length in chunks):
+                contradiction = _SEVERAL
             left = _at(file, padded, 4) if excess else b""
             promised = None if unknown else length
             return Samples(promised, present, behind, plain, big, left, contradiction, miscounted)
+        elif name == b"LIST" and _at(file, begin, 4) == b"wavl":
+            return _SEVERAL
     return _CUT_HEADER if end > size else _NO_SAMPLES
 
 
@@ -128,7 +135,7 @@ def _au(file: BinaryIO, size: int) -> Samples | Problem:
         return _CUT_HEADER if short else _NO_SAMPLES
     unknown = promised in (0, 0xFFFFFFFF)
     excess = _at(file, begin + promised, 4) if not unknown and present > promised + _PADDING_BYTES else b""
-    excess = b"" if excess[:3] in _TAGS or not any(_at(file, begin + promised, _PADDING_BYTES)) else excess
+    excess = b"" if excess[:3] in _TAGS or _only_zeros(file, begin + promised) else excess
     return Samples(None if unknown else promised, present, begin + promised, codec in _PLAIN["au"], excess=excess)
 
 
@@ -156,6 +163,28 @@ def _codec(form: bytes, kind: str, big: bool, length: int) -> tuple[int | bytes,
         return tag, None
     # An extensible header has the codec in the first two bytes of its GUID; libsndfile reads all of W64's as PCM.
     return (-1 if kind == "w64" else struct.unpack_from(">H" if big else "<H", form, 24)[0]), None
+
+
+def _is_disguised(content: bytes) -> bool:
+    """Whether samples are frames of another codec: their marks recur from beginning to end at one distance.
+
+    Single marks occur in sound. Long frames, of which two or three fit in, hold a multiple of 128 stereo samples.
+    """
+    places = [mark.start() for mark in _DISGUISED.finditer(content)]
+    steps = {after - before for before, after in pairwise(places)}
+    if len(steps) != 1 or (len(places) < 4 and min(steps) % 512):
+        return False
+    return places[0] < min(steps) > len(content) - places[-1] - 4
+
+
+def _only_zeros(file: BinaryIO, place: int) -> bool:
+    """Whether only zeros follow, up to the file's end or a tag; after silence within the sound, more follows."""
+    file.seek(place)
+    while block := file.read(_BLOCK_BYTES):
+        if rest := block.lstrip(b"\0"):
+            return _at(file, place + len(block) - len(rest), 3) in _TAGS
+        place += len(block)
+    return True
 
 
 def _riff(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int, int]]:
@@ -195,7 +224,7 @@ def _caf(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int, int]]:
 def _is_chunk(file: BinaryIO, place: int, size: int, kind: str) -> bool:
     """Whether a chunk begins here, or the odd byte or zeros that pad the file."""
     head = _at(file, place, 12)
-    if place >= size or not any(head) or head[:3] in _TAGS:
+    if place >= size or head[:3] in _TAGS or _only_zeros(file, place):
         return True
     if kind == "w64":
         return _at(file, place, 16)[4:] == _W64_ID

@@ -74,15 +74,21 @@ class Sndfile:
         try:
             self.decode(self.frames - 1, self.frames)
         except AudioError as error:
-            try:
-                self.decode(0, 1)
-            except AudioError:
+            if not self._begins():
                 raise AudioError(self._path, error.reason, "fetch it again: no sound is left in it") from None
             raise
         with open(self._path, "rb") as file:
-            if flac.another_follows(file, self.frames):
-                reason = f"a second FLAC file follows the {self.frames / self.rate:g} s that its header counts"
+            if what := flac.what_follows(file, self.frames):
+                reason = f"{what} follows the {self.frames / self.rate:g} s that its header counts"
                 raise AudioError(self._path, reason, f"keep all of it: ffmpeg -i {quoted(self._path)} kept.wav")
+
+    def _begins(self) -> bool:
+        """Whether a first sample can be decoded: by another handle, since a failed seek leaves one unusable."""
+        try:
+            with soundfile.SoundFile(self._path) as sound:
+                return len(sound.read(1)) > 0
+        except soundfile.LibsndfileError:
+            return False
 
     def close(self) -> None:
         self._sound.close()

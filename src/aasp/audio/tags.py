@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from typing import BinaryIO
 
 _ID3V1_BYTES = 128
 
@@ -25,6 +26,15 @@ def leading(content: mmap.mmap) -> int:
     place = 0
     while tag := length(content[place : place + 10]):
         place += tag
+    return place
+
+
+def after(file: BinaryIO) -> int:
+    """The same for an open file, which is read no further."""
+    place = 0
+    while tag := length(file.read(10)):
+        place += tag
+        file.seek(place)
     return place
 
 

@@ -123,7 +123,8 @@ def _output(arguments: Export, argv: list[str]) -> Path:
         if out.exists() and not arguments.overwrite:
             raise AaspError(f"output exists: {out}; choose another name or add --overwrite")
     else:
-        check_output(out, overwrite=arguments.overwrite)
+        for file in (out, out.with_suffix(".bin")) if to == "openvino" else (out,):
+            check_output(file, overwrite=arguments.overwrite)
     return out
 
 
@@ -137,8 +138,8 @@ def _loaded(model: str) -> Model:
     return load_classifier(directory) if "classes" in read_config(directory / "config.json") else load(directory)
 
 
-def _sounds(names: Sequence[str]) -> list[Sound]:
-    """The named files, and those in named folders, at most MOST of them, spread over all."""
+def _sounds(names: Sequence[str], most: int = MOST) -> list[Sound]:
+    """The named files, and those in named folders, at most `most` of them, spread over all."""
     from aasp.datasets.index import Skipped, walk
 
     skipped: list[Skipped] = []
@@ -148,11 +149,11 @@ def _sounds(names: Sequence[str]) -> list[Sound]:
         if not here:
             raise AaspError(f"no audio to calibrate with: {name}; give a folder of sounds like those it will receive")
         found += here
-    return found[:: max(1, -(-len(found) // MOST))]
+    return found[:: max(1, -(-len(found) // most))]
 
 
 def _neighbours(model: Model, folder: Path | None) -> tuple[list[str], np.ndarray | None]:
-    """Labels and vectors of the sounds in a folder for each label, at most MOST, spread over all."""
+    """Labels and vectors of the sounds in a folder for each label, about as many of each, at most MOST in all."""
     import numpy as np
 
     from aasp.evaluate.features import embedded
@@ -162,8 +163,10 @@ def _neighbours(model: Model, folder: Path | None) -> tuple[list[str], np.ndarra
         return [], None
     if not isinstance(model, AudioEncoder):
         raise AaspError(f"--neighbours {folder} with a classifier, which has its own classes; leave it out")
-    found = [(place.name, sound) for place in _folders(folder) for sound in _sounds([str(place)])]
-    found = found[:: max(1, -(-len(found) // MOST))]
+    labels = _folders(folder)
+    if len(labels) > MOST:
+        raise AaspError(f"--neighbours {folder} has {len(labels):,} labels, and a page can show {MOST}; choose some")
+    found = [(place.name, sound) for place in labels for sound in _sounds([str(place)], MOST // len(labels))]
     vectors: dict[int, np.ndarray] = {}
     for rows, said in embedded(model, [sound for _, sound in found]):
         vectors |= zip(rows, said.clip.numpy(), strict=True)

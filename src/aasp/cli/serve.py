@@ -76,7 +76,7 @@ def run(argv: list[str]) -> int:
     )
     running = replace(arguments.running(), workers=0)
     answers = answers_of(arguments.model, arguments.place(), running)
-    hosts = {arguments.host, *arguments.allow_host} - {"0.0.0.0", "::"}
+    hosts = {arguments.host, *arguments.allow_host}
     server = Server(arguments.model, answers, limits, batch=arguments.batch, wait_ms=arguments.wait_ms, hosts=hosts)
     if arguments.host not in LOOPBACK:
         text = f"--host {arguments.host}: other machines on the network can connect, without password and encryption"

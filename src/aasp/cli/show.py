@@ -10,6 +10,7 @@ import tyro
 
 from aasp.cli.arguments import parse
 from aasp.cli.facts import facts
+from aasp.cli.running import DeviceOptions
 from aasp.errors import AaspError
 from aasp.files import check_output
 from aasp.formats import duration_text
@@ -24,8 +25,8 @@ SECONDS = 30.0
 PICTURES = (".png", ".svg", ".pdf")
 
 
-@dataclass(frozen=True)
-class Show:
+@dataclass(frozen=True, kw_only=True)
+class Show(DeviceOptions):
     """Draw a sound's spectrogram: as MODEL receives it, or, without one, by 128 Kaldi bins up to 8 kHz.
 
     With --attention each patch is tinted by how much the model's class token attends to it, relative to the mean patch:
@@ -73,7 +74,7 @@ def run(argv: list[str]) -> int:
     channels = checked(arguments.channels)
     if channels == "each":
         raise AaspError("--channels each: a picture is of one channel; give mean, first, loudest or a number")
-    encoder = None if model is None else load(model)
+    encoder = None if model is None else load(model, arguments.place())
     front: FrontEndConfig = LogMelConfig() if encoder is None else encoder.config.frontend
     whole = probe(file).seconds
     sound = Recording(file, channels)
@@ -82,10 +83,10 @@ def run(argv: list[str]) -> int:
     batch = torch.from_numpy(wave)[None]
     with torch.inference_mode():
         built = front.build() if encoder is None else encoder.frontend
-        mel, _ = built(batch) if encoder is None else encoder.mel(batch)
+        mel, _ = built(batch) if encoder is None else encoder.mel(batch.to(encoder.device))
     patch = (16, 16) if encoder is None else encoder.stem.patch
     shown = mel[0] if encoder is None else mel[0, : encoder.stem.grid(mel.shape[1])[0] * patch[0]]
-    clip = Spectrogram(shown.float().numpy(), axis_hz(built), front.frame_rate, patch)
+    clip = Spectrogram(shown.float().cpu().numpy(), axis_hz(built), front.frame_rate, patch)
     found: Any = None
     text = None
     if encoder is not None and arguments.attention:
@@ -135,4 +136,4 @@ def _attention(arguments: Show, encoder: AudioEncoder, mel: Any) -> tuple[np.nda
     one = maps[layer - 1]
     found = one.mean(0) if arguments.head is None else one[arguments.head - 1]
     of = f"mean of {heads} heads" if arguments.head is None else f"head {arguments.head} of {heads}"
-    return found.numpy(), f"block {layer} of {depth}, {of}"
+    return found.float().cpu().numpy(), f"block {layer} of {depth}, {of}"

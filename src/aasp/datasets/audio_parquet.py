@@ -82,7 +82,8 @@ def _table(name: str, file: pa.parquet.ParquetFile, column: str, left: set[str])
     for label in labels:
         names = _class_names(features.get(label))
         values = _flat(found[label]) if names is None else _named(found[label], names, f"{name}, column {label}")
-        columns[f"own_{label}" if label in RESERVED - {"seconds"} else label] = values
+        measured = label == "seconds" and (pa.types.is_floating(values.type) or pa.types.is_integer(values.type))
+        columns[f"own_{label}" if label in RESERVED and not measured else label] = values
     return pa.table(columns)
 
 

@@ -62,7 +62,9 @@ def measure(
     if trusting:  # values of the index for files that were not opened
         for index, name in ((2, "rate"), (3, "channels")):
             if name in table.column_names and pa.types.is_integer(table[name].type):
-                measured[index] = pc.coalesce(measured[index], table[name].cast(_MEASURED[name]))
+                given = table[name].cast(pa.int64(), safe=False)
+                fits = pc.and_(pc.greater_equal(given, 0), pc.less(given, 2**31))
+                measured[index] = pc.coalesce(measured[index], pc.if_else(fits, given, None).cast(_MEASURED[name]))
     labels = [name for name in table.column_names if name not in _MEASURED]
     found = pa.table([*measured, *(table[name] for name in labels)], names=[*_MEASURED, *labels])
     if reasons:

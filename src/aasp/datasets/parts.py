@@ -34,6 +34,18 @@ def is_part(name: str) -> bool:
     return _word(name) is not None
 
 
+def check_no_additions(names: Iterable[str]) -> None:
+    """Check that names which are to be classes are not all parts with an addition, as in train-clean, dev_audio, test1.
+
+    Raises:
+        AaspError: each has the word of one part in it, and both train and test are among them.
+    """
+    words = {name: {word for piece in re.split(r"[\s_./-]|\d", name) if (word := _word(piece))} for name in names}
+    found = set().union(*words.values())
+    if all(len(one) == 1 for one in words.values()) and found & {TRAIN, _DEV} and found & {TEST, _EVAL, VALID}:
+        raise AaspError(f"folders {_few(list(words))} are parts with an addition; rename them to train, valid and test")
+
+
 def parts_of(names: Iterable[str]) -> dict[str, str] | None:
     """The part (train, valid or test) of each name in a set of names; None if not all are names of parts.
 

@@ -79,10 +79,7 @@ def _features(pipeline: Pipeline, inputs: Any) -> BatchFeature:
     rate = extractor.sampling_rate
     channels = checked((getattr(pipeline.model.config, "classifier", None) or {}).get("channels", "mean"))
     bare = isinstance(inputs, np.ndarray) or hasattr(inputs, "detach")
-    if bare:
-        wave = mono(inputs.detach().cpu().numpy() if hasattr(inputs, "detach") else inputs, "the clip", channels)
-    else:
-        wave = given_wave(inputs, rate, "the clip", channels)
+    wave = mono(inputs, "the clip", channels) if bare else given_wave(inputs, rate, "the clip", channels)
     return extractor(wave, sampling_rate=rate, return_tensors="pt")
 
 

@@ -6,6 +6,7 @@ Legend: B clips, S samples.
 from __future__ import annotations
 
 import os
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, cast
 from weakref import WeakSet
@@ -18,9 +19,10 @@ from transformers.utils import ModelOutput
 
 from aasp.hf.base import AaspPreTrainedModel
 from aasp.hf.config import AaspConfig
-from aasp.hf.folders import move_settings, source_of
+from aasp.hf.folders import HUB_OPTIONS, move_settings, source_of
 from aasp.hf.layers import adapt, set_eager
-from aasp.model.audio_encoder import AudioEncoder, load
+from aasp.hf.models import AaspModel
+from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.initial import Initial
 from aasp.pretrain.objective import build_objective
 from aasp.training.engine import gatherer
@@ -76,8 +78,8 @@ class AaspForPreTraining(AaspPreTrainedModel):
 
         Args:
             pretrained_model_name_or_path: a pre-training; or a model of ours or of transformers', from which every
-                encoder
-                of the method is initialised: with `pretraining` in the configuration, or AaSP's defaults.
+                encoder of the method is initialised, without its whitening: with `pretraining` in the configuration, or
+                AaSP's defaults.
             arguments, options: as for `PreTrainedModel.from_pretrained`.
 
         Raises:
@@ -86,8 +88,10 @@ class AaspForPreTraining(AaspPreTrainedModel):
         path = pretrained_model_name_or_path
         if path is None or source_of(path, seen := dict(options)).kind == "pretraining":
             return super().from_pretrained(path, *arguments, **options)
-        encoder = load(os.fspath(path))
-        config = seen.pop("config", None) or AaspConfig.of(encoder.config)
+        hub = {name: options[name] for name in HUB_OPTIONS if name in options}
+        encoder = AaspModel.from_pretrained(path, **hub).model
+        config = copy(seen.pop("config", None) or AaspConfig.of(encoder.config))
+        config.encoder = {**(config.encoder or {}), "whitened": 0}  # pre-training learns no whitening
         move_settings(seen, config)
         method = build_objective(config.recipe)
         Initial({"model": str(path), "model_hash": "", "weights": "a model's"}, encoder, {}).give(method)

@@ -32,6 +32,7 @@ from aasp.serve.metrics import Metrics
 from aasp.serve.sounds import decoded
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
+ALL_ADDRESSES = frozenset({"0.0.0.0", "::"})
 LOST = 499  # status counted for a client that disconnected, as in nginx; never sent
 FILES = "sound-"  # prefix of the files that hold request bodies
 _BODY = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}, "required": True}
@@ -56,7 +57,7 @@ class Server:
         limits: limits on a request.
         batch: maximum number of sounds computed together.
         wait_ms: how long the first of them waits for others.
-        hosts: allowed host names, besides those of this machine itself.
+        hosts: allowed host names, besides those of this machine itself; with 0.0.0.0 or :: every IP address is allowed.
     """
 
     def __init__(
@@ -87,7 +88,8 @@ class Server:
         api.get("/metrics", summary="Counters, for Prometheus", response_class=Response)(self._metrics)
         for kind in (RequestValidationError, HTTPException, AaspError, OSError, ClientDisconnect, Exception):
             api.add_exception_handler(kind, _told)
-        self.gate = Gate(api, limits, [*LOCAL, *hosts], self.metrics.request)
+        any_address = not ALL_ADDRESSES.isdisjoint(hosts)
+        self.gate = Gate(api, limits, [*LOCAL, *hosts], any_address, self.metrics.request)
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:

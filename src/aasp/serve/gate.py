@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 import time
 from collections.abc import Callable, Collection
@@ -27,10 +28,12 @@ class Gate:
         limits: maximum number of concurrent requests, and the time limit of each.
         hosts: allowed host names. They stop web pages whose own name resolves to this machine (DNS rebinding); pages
             that send requests from elsewhere are refused by their Origin.
+        any_address: also allow every IP address as a host, for a server that listens on all of this machine's.
         done: called after each request.
     """
 
-    def __init__(self, app: ASGIApp, limits: Limits, hosts: Collection[str], done: Done) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits, hosts: Collection[str], any_address: bool, done: Done) -> None:
+        self._any_address = any_address
         self._app, self._limits, self._done = app, limits, done
         self._hosts = {host.lower() for host in hosts}
         self.inside = 0
@@ -83,10 +86,11 @@ class Gate:
         for name, value in scope["headers"]:
             headers[name] = value.decode("latin-1")
         host, origin = headers.get(b"host", ""), headers.get(b"origin")
-        if _name(f"//{host}") not in self._hosts:
+        asked = _name(f"//{host}")
+        if asked not in self._hosts and not (self._any_address and _is_address(asked)):
             text = f"host {shown(host)} is not this server's name"
             raise Refusal(400, f"{text}; ask by its address, or start it with --allow-host NAME")
-        if origin is not None and _name(origin) not in self._hosts:
+        if origin is not None and _name(origin) not in {*self._hosts, asked}:
             raise Refusal(403, f"origin {shown(origin)}: pages of other sites may not ask; ask from a program")
         if counted and self.inside >= self._limits.queue:
             raise Refusal(503, f"{self.inside} requests are being answered, the limit; try again in a second")
@@ -102,6 +106,13 @@ async def refused(refusal: Refusal, scope: Scope, send: Send) -> None:
         body = b""
     await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def _is_address(name: str) -> bool:
+    try:
+        return bool(ipaddress.ip_address(name))
+    except ValueError:
+        return False
 
 
 def _name(address: str) -> str:

@@ -30,7 +30,7 @@ def listen(server: Server, limits: Limits, host: str, port: int, ready: Callable
         server: the application.
         limits: the time limits.
         host, port: the address; port 0 chooses a free one.
-        ready: called with the address once it listens.
+        ready: called with the address once it listens; with 0.0.0.0 or :: that for this machine itself.
 
     Raises:
         AaspError: the address can't be listened on.
@@ -76,7 +76,8 @@ def listen(server: Server, limits: Limits, host: str, port: int, ready: Callable
     except OSError as error:
         why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
         raise AaspError(f"--host {host} --port {port}: can't be listened on ({why}); choose another") from None
-    named = f"[{host}]" if ":" in host else host
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    named = f"[{reached}]" if ":" in reached else reached
     running = _Running(config, lambda: ready(f"http://{named}:{listening.getsockname()[1]}"))
     before = signal.signal(signal.SIGTERM, _passed_on)  # uvicorn raises it again when it has finished
     try:

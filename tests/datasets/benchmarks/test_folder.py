@@ -188,6 +188,14 @@ def test_folds(tmp_path: Path) -> None:
         (("train/dog", "dev/dog", "val/dog", "test/dog"), "are ambiguous"),
         (("valid/dog", "valid/cat"), "has valid but no train"),
         (("eval/dog", "eval/cat"), "has test but no train"),
+        (
+            ("audio_train/dog", "audio_train/cat", "audio_test/dog"),
+            "audio_test, audio_train are parts with an addition",
+        ),
+        (("train1/dog", "train1/cat", "test1/dog", "test1/cat"), "test1, train1 are parts with an addition"),
+        (("train-clean-100/dog", "dev-clean/cat", "test-clean/cat"), "are parts with an addition; rename them"),
+        (("FSD50K.dev_audio", "FSD50K.eval_audio"), "are parts with an addition"),
+        (("dog_train", "cat_train", "dog_test", "cat_test"), "are parts with an addition"),
     ],
 )
 def test_folders_that_might_be_either_are_refused(tmp_path: Path, names: tuple[str, ...], complaint: str) -> None:

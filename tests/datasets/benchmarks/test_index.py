@@ -133,6 +133,24 @@ def test_several_labels_in_a_run_of_one_label(index: Path) -> None:
         open_index(index, "tags", "fold", multilabel=False)
 
 
+@pytest.mark.parametrize("mark", ["['a', 'b']", "a,b", "a | b"])
+def test_several_labels_without_the_separator_are_no_class(tmp_path: Path, mark: str) -> None:
+    rows = [("1.wav", "a", "train"), ("2.wav", "b", "test"), ("3.wav", mark, "train")]
+    for path, *_ in rows:
+        (tmp_path / path).touch()
+    file = table(tmp_path / "i.csv", ("path", "label", "split"), rows)
+    with pytest.raises(AaspError, match=r"in row 3 looks like several labels; separate them by ;"):
+        open_index(file, "label", "split")
+    assert open_index(file, "label", "split", multilabel=False).classes == sorted({"a", "b", mark})
+
+
+def test_a_comma_within_a_label_is_no_separator(tmp_path: Path) -> None:
+    rows = [("1.wav", "Speech, child", "train"), ("2.wav", "Speech", "test")]
+    for path, *_ in rows:
+        (tmp_path / path).touch()
+    assert len(open_index(table(tmp_path / "i.csv", ("path", "label", "split"), rows), "label", "split").classes) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

@@ -10,7 +10,7 @@ from pathlib import Path
 from aasp.datasets.benchmarks.files import Clip, draw
 from aasp.datasets.index import Skipped, hidden_note, is_hidden, walk
 from aasp.datasets.labelled import LabelledSet
-from aasp.datasets.parts import TEST, TRAIN, is_fold, is_part, parts_of
+from aasp.datasets.parts import TEST, TRAIN, check_no_additions, is_fold, is_part, parts_of
 from aasp.datasets.repeats import keep_apart, repeats
 from aasp.errors import AaspError
 
@@ -98,6 +98,10 @@ def _parts(root: Path, tops: set[str], below: Iterable[Sequence[str]]) -> Mappin
                 found = ", ".join(sorted(set(parts.values())))
                 raise AaspError(f"{root}: has {found} but no {part}; add {root / part}")
         return parts
+    try:
+        check_no_additions(tops)
+    except AaspError as error:
+        raise AaspError(f"{root}: {error}") from None
     inside = defaultdict(set)  # the folders inside each top-level folder, "" for a sound
     for names in below:
         inside[names[0]].add(names[1] if len(names) > 2 else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from difflib import get_close_matches
@@ -98,6 +99,8 @@ def labelled_rows(
         raise AaspError(f"index without rows: {source}; list one clip a row")
     several = [row for row, mark in enumerate(marks) if ";" in mark]
     if multilabel is None:
+        if not several:
+            _check_single(source, label, marks)
         multilabel = bool(several)
     if several and not multilabel:
         first = f"{marks[several[0]]!r} in row {several[0] + 1}"
@@ -136,6 +139,18 @@ def _column(table: pa.Table, source: str | Path, name: str) -> list[str]:
 def _labels(marks: str) -> tuple[str, ...]:
     """The labels of a row, each once, in order."""
     return tuple(dict.fromkeys(mark for part in marks.split(";") if (mark := part.strip())))
+
+
+def _check_single(source: str | Path, label: str, marks: Sequence[str]) -> None:
+    """Refuse labels without `;` that look like several."""
+    known = set(marks)
+    for row, mark in enumerate(marks, start=1):
+        pieces = [piece.strip() for piece in re.split(r"[,|]", mark)]
+        if re.fullmatch(r"\[.*\]", mark) or (len(pieces) > 1 and known.issuperset(pieces)):
+            text = f"{mark!r} in row {row} looks like several labels"
+            raise AaspError(
+                f"{source}, column {label}: {text}; separate them by ;, or, if it is one, write it otherwise"
+            )
 
 
 def _divided(source: str | Path, split: str, values: Sequence[str], *, any_name: bool) -> list[str]:
