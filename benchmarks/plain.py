@@ -24,11 +24,11 @@ from aasp.model.positions import sincos_positions
 from aasp.pretrain.losses.contrastive import contrastive_loss
 from aasp.pretrain.losses.frame import frame_loss
 from aasp.pretrain.losses.utterance import utterance_loss
+from aasp.pretrain.masking import draw_masks
 from aasp.pretrain.methods.aasp import AaSPConfig
 from aasp.pretrain.recipe import Recipe
 from aasp.pretrain.run import schedules_of
 from aasp.pretrain.targets import standardise
-from aasp.pretrain.views import draw_masks
 from aasp.stems.lambda_encoder import bounded
 from aasp.training import engine
 from aasp.training.precision import Precision, autocast

@@ -17,12 +17,13 @@ from torch import Tensor
 
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain import recipes
+from aasp.pretrain.encoding import encode_visible, to_logmel
 from aasp.pretrain.losses.frame import frame_loss
+from aasp.pretrain.masking import MaskingConfig, draw_masks
 from aasp.pretrain.methods import Gather, Method, MethodConfig
 from aasp.pretrain.predictors import PredictorConfig, build_predictor
 from aasp.pretrain.recipe import Recipe
 from aasp.pretrain.targets import normalised_patches
-from aasp.pretrain.views import MaskingConfig, draw_masks, encode_visible, to_logmel
 from aasp.stems.contract import gather_patches
 
 

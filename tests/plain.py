@@ -5,11 +5,11 @@ from __future__ import annotations
 from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.pretrain.losses import LossesConfig
+from aasp.pretrain.masking import MaskingConfig
 from aasp.pretrain.methods.aasp import AaSPConfig
 from aasp.pretrain.predictors import PredictorConfig
 from aasp.pretrain.recipe import DataConfig, Recipe
 from aasp.pretrain.targets import TeacherConfig
-from aasp.pretrain.views import MaskingConfig
 from aasp.stems.aape import AaPEConfig
 from aasp.training.optim import OptimizerConfig
 

@@ -10,8 +10,8 @@ import torch
 
 from aasp.config import with_fields
 from aasp.pretrain import recipes
+from aasp.pretrain.masking import SCHEMES
 from aasp.pretrain.objective import build_objective
-from aasp.pretrain.views import SCHEMES
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
@@ -23,7 +23,8 @@ from torch import nn
 from aasp.pretrain.ema import Average
 from aasp.pretrain.predictors import Predictor
 from aasp.pretrain.targets import standardised_tokens
-from aasp.pretrain.views import SCHEMES, encode_all
+from aasp.pretrain.masking import SCHEMES
+from aasp.pretrain.encoding import encode_all
 from aasp.stems.contract import Stem
 """
 SMALL = {

@@ -16,8 +16,8 @@ from aasp.cli.main import main
 from aasp.config import from_dict, to_dict, with_fields
 from aasp.errors import AaspError
 from aasp.fields import RenamedWarning
+from aasp.pretrain.masking import MaskingConfig
 from aasp.pretrain.recipe import Recipe
-from aasp.pretrain.views import MaskingConfig
 from aasp.training.tracking import read_metrics
 from plain import plain_tiny
 

@@ -32,9 +32,9 @@ from aasp.hf import AaspModel
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.pretrain import recipes
+from aasp.pretrain.masking import SCHEMES, MaskingConfig, draw_masks
 from aasp.pretrain.methods.eat import EATConfig
 from aasp.pretrain.run import schedules_of
-from aasp.pretrain.views import SCHEMES, MaskingConfig, draw_masks
 from aasp.stems.conv import ConvConfig
 from aasp.training import environment
 from aasp.training.output import checked

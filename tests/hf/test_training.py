@@ -23,12 +23,12 @@ from aasp.hf import (
 )
 from aasp.model.audio_classifier import load_classifier
 from aasp.model.audio_encoder import AudioEncoder
+from aasp.pretrain.masking import MaskingConfig
 from aasp.pretrain.methods.aasp import AaSPConfig
 from aasp.pretrain.methods.m2d import M2DConfig
 from aasp.pretrain.predictors import PredictorConfig
 from aasp.pretrain.recipe import Recipe
 from aasp.pretrain.targets import TeacherConfig
-from aasp.pretrain.views import MaskingConfig
 from aasp.weights import model_hash
 from tones import tone
 

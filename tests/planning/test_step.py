@@ -12,9 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from aasp.config import with_fields
 from aasp.planning.step import REST, StepCost, step_cost
 from aasp.pretrain import recipes
+from aasp.pretrain.masking import draw_masks
 from aasp.pretrain.objective import PretrainObjective
 from aasp.pretrain.recipe import Recipe
-from aasp.pretrain.views import draw_masks
 from aasp.stems.conv import ConvConfig
 from plain import plain_tiny
 

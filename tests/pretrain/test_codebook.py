@@ -12,7 +12,7 @@ from test_methods import batch, build, small
 from aasp.config import fingerprint, to_dict
 from aasp.errors import AaspError
 from aasp.pretrain.codebook import Codebook, code_loss, patch_codes
-from aasp.pretrain.views import to_logmel
+from aasp.pretrain.encoding import to_logmel
 
 ALONE = lambda tensor: (tensor, 0)
 ALL = torch.ones(40)

@@ -8,8 +8,8 @@ import torch
 from aasp.config import with_fields
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain import recipes
+from aasp.pretrain.encoding import to_logmel
 from aasp.pretrain.objective import build_objective
-from aasp.pretrain.views import to_logmel
 
 SMALL = {
     "model.encoder.width": "24", "model.encoder.depth": "1",

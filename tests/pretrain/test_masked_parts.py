@@ -10,12 +10,13 @@ from torch import Tensor
 
 from aasp.errors import AaspError
 from aasp.pretrain import recipes
+from aasp.pretrain.encoding import Clips, encode_visible, encode_visible_layers, to_logmel
 from aasp.pretrain.losses.patches import discriminative_loss
+from aasp.pretrain.masking import MaskingConfig, draw_masks
 from aasp.pretrain.mixtures import MixingConfig, mean_of_sources, mixed_with
 from aasp.pretrain.predictors import PredictorConfig, build_predictor
 from aasp.pretrain.prototypes import Centre, PrototypeHead
 from aasp.pretrain.tokenizers import RandomConfig
-from aasp.pretrain.views import Clips, MaskingConfig, draw_masks, encode_visible, encode_visible_layers, to_logmel
 
 ALONE = lambda tensor: (tensor, 0)
 COMPARED = [  # vectors of one batch's clips: (clips, views, hidden patches, values)

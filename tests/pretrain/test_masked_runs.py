@@ -15,9 +15,9 @@ import aasp
 from aasp.cli.main import main
 from aasp.errors import AaspError
 from aasp.model.positions import sincos_positions
+from aasp.pretrain.encoding import encode_all, to_logmel
 from aasp.pretrain.initial import Initial
 from aasp.pretrain.methods import Method
-from aasp.pretrain.views import encode_all, to_logmel
 from aasp.training.checkpoint import latest, read_tensors
 from aasp.training.tracking import read_metrics
 

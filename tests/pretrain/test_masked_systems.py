@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from aasp.cli.main import main
 from aasp.errors import AaspError
 from aasp.pretrain import recipes
+from aasp.pretrain.encoding import Clips, encode_all, encode_masked, encode_visible, to_logmel
 from aasp.pretrain.losses.patches import discriminative_loss
-from aasp.pretrain.masked import encode_masked
+from aasp.pretrain.masking import Masks, draw_masks
 from aasp.pretrain.methods import Method
 from aasp.pretrain.objective import build_objective
 from aasp.pretrain.run import schedules_of
 from aasp.pretrain.systems import beats, eat, m2d, mae, ssast
-from aasp.pretrain.views import Clips, Masks, draw_masks, encode_all, encode_visible, to_logmel
 
 NAMES = [recipe.__name__ for one in (eat, m2d, mae, ssast, beats) for recipe in one.RECIPES]
 TINY = [name for name in NAMES if name.endswith("_tiny")]

@@ -14,12 +14,13 @@ from aasp.errors import AaspError
 from aasp.fields import RenamedWarning
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain import recipes
+from aasp.pretrain.encoding import encode_all, encode_visible, to_logmel
+from aasp.pretrain.masking import draw_masks
 from aasp.pretrain.methods import METHODS, Method
 from aasp.pretrain.objective import build_objective
 from aasp.pretrain.recipe import Recipe, beside, comparable
 from aasp.pretrain.run import schedules_of
 from aasp.pretrain.targets import averaged_layers, standardised_tokens
-from aasp.pretrain.views import draw_masks, encode_all, encode_visible, to_logmel
 from plain import plain_tiny
 
 EXAMPLE = str(Path(__file__).parents[2] / "examples" / "own_method.py")

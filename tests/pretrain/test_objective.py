@@ -11,10 +11,10 @@ import torch
 
 from aasp.config import to_dict, with_fields
 from aasp.errors import AaspError
+from aasp.pretrain.masking import Masks
 from aasp.pretrain.mixtures import MixingConfig
 from aasp.pretrain.objective import PretrainObjective
 from aasp.pretrain.recipe import Recipe
-from aasp.pretrain.views import Masks
 from aasp.stems.contract import Stem
 from plain import plain_tiny
 

@@ -10,10 +10,10 @@ from torch import nn
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.pretrain.ema import Average
+from aasp.pretrain.encoding import Clips
 from aasp.pretrain.methods.aasp import AaSP, AaSPConfig
 from aasp.pretrain.recipe import Recipe
 from aasp.pretrain.targets import averaged_layers, standardise, standardised_tokens
-from aasp.pretrain.views import Clips
 
 
 def layer_norm(x: np.ndarray) -> np.ndarray:

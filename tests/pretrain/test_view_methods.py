@@ -25,12 +25,12 @@ from aasp.model.audio_encoder import AudioEncoder
 from aasp.planning.step import step_cost
 from aasp.pretrain import recipes
 from aasp.pretrain.augment import augmented, corrupted, repeated, swapped
+from aasp.pretrain.encoding import encode_all, encode_masked, mean_tokens, to_logmel
 from aasp.pretrain.initial import Initial
-from aasp.pretrain.masked import encode_masked
+from aasp.pretrain.masking import draw_masks
 from aasp.pretrain.objective import build_objective
 from aasp.pretrain.run import schedules_of
 from aasp.pretrain.segments import segments
-from aasp.pretrain.views import draw_masks, encode_all, patch_means, to_logmel
 from aasp.training import checkpoint
 from aasp.training.tracking import read_metrics
 
@@ -117,7 +117,7 @@ def test_byol_a_compares_each_view_with_the_average_s_of_the_other() -> None:
     loss = method(data)["loss"]
     torch.manual_seed(5)
     pairs = augmented(to_logmel(method.student.encoder, data), method.config.augment, method.gather)
-    mean = lambda network: patch_means(encode_all(network.encoder, pairs).last, pairs)
+    mean = lambda network: mean_tokens(encode_all(network.encoder, pairs).last, pairs)
     z = unit(method.predictor(method.student.projector(mean(method.student))))
     t = unit(method.teacher.model.projector(mean(method.teacher.model)))
     terms = [((z[2 * b + v] - t[2 * b + 1 - v]) ** 2).sum() for b in range(3) for v in range(2)]
@@ -168,7 +168,7 @@ def test_cola_finds_the_other_segment_of_a_clip_among_all() -> None:
     loss = method(data)["loss"]
     torch.manual_seed(5)
     pairs = segments(method.student, to_logmel(method.student, data), 0.975)
-    g = method.projector(patch_means(encode_all(method.student, pairs).last, pairs)).double().numpy()
+    g = method.projector(mean_tokens(encode_all(method.student, pairs).last, pairs)).double().numpy()
     w = method.similarity.weight.double().numpy()
     terms = []
     for b in range(3):

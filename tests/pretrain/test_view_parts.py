@@ -16,16 +16,16 @@ from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain import recipes
 from aasp.pretrain.augment import AugmentConfig, augmented, corrupted, swapped
+from aasp.pretrain.encoding import Clips, as_clips, encode_masked
 from aasp.pretrain.heads import BatchHead
 from aasp.pretrain.losses.bilinear import bilinear_loss
 from aasp.pretrain.losses.cosine import cosine_loss
 from aasp.pretrain.losses.distillation import distillation_loss
 from aasp.pretrain.losses.gaussian import gaussian_loss
-from aasp.pretrain.masked import encode_masked
+from aasp.pretrain.masking import MaskingConfig, draw_masks
 from aasp.pretrain.methods import Gather
 from aasp.pretrain.prototypes import Centre
 from aasp.pretrain.segments import segments
-from aasp.pretrain.views import Clips, MaskingConfig, as_clips, draw_masks
 from processes import together
 
 SIZES = {"model.encoder.width": 16, "model.encoder.depth": 1, "model.vector": "none", "model.encoder.heads": 2}

@@ -11,7 +11,7 @@ from aasp.features import FrontEndConfig
 from aasp.features.logmel import LogMel, LogMelConfig
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
-from aasp.pretrain.views import MaskingConfig
+from aasp.pretrain.masking import MaskingConfig
 from aasp.report import findings
 from aasp.report.spectrogram import Spectrogram
 from aasp.stems.aape import AaPE, AaPEConfig

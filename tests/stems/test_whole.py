@@ -17,7 +17,7 @@ from aasp.model.attention_maps import attention_maps
 from aasp.model.audio_classifier import AudioClassifierConfig
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
-from aasp.pretrain.views import as_clips
+from aasp.pretrain.encoding import as_clips
 from aasp.stems.conv import ConvConfig
 
 PATCH, WINDOW = 8, 8

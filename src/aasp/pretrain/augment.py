@@ -15,8 +15,9 @@ from torch import Tensor
 from aasp.config import check_range
 from aasp.errors import AaspError
 from aasp.features.augment import mix_power, resized_crop
+from aasp.pretrain.encoding import Clips
 from aasp.pretrain.losses.valid import Gather, alone
-from aasp.pretrain.views import Clips, Masks
+from aasp.pretrain.masking import Masks
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from torch.nn import functional
 from aasp.casting import without_autocast
 from aasp.config import check_range
 from aasp.parts import Parts
+from aasp.pretrain.encoding import Clips
 from aasp.pretrain.losses.valid import Gather, alone, valid_mean
-from aasp.pretrain.views import Clips
 from aasp.stems.contract import Stem
 
 UNUSED = 0.02  # vectors per step, below which a code restarts

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from aasp.config import check_range
 from aasp.errors import AaspError
-from aasp.pretrain.views import Clips
+from aasp.pretrain.encoding import Clips
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,13 @@ from aasp.model.encoder import EncoderConfig
 from aasp.parts import made
 from aasp.pretrain.codebook import KMeansConfig
 from aasp.pretrain.losses import LossesConfig
+from aasp.pretrain.masking import MaskingConfig
 from aasp.pretrain.methods.aasp import AaSPConfig
 from aasp.pretrain.predictors import PredictorConfig
 from aasp.pretrain.recipe import DataConfig, Recipe
 from aasp.pretrain.systems import asit, atst, beats, byol_a, cola, eat, lejepa, m2d, mae, ssast
 from aasp.pretrain.systems.scale import PATCH, TINY_TEACHER, tiny
 from aasp.pretrain.targets import TeacherConfig
-from aasp.pretrain.views import MaskingConfig
 from aasp.stems.aape import AaPEConfig
 from aasp.training.optim import OptimizerConfig
 

@@ -13,7 +13,7 @@ import torch
 
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
-from aasp.pretrain.views import Clips, as_clips
+from aasp.pretrain.encoding import Clips, as_clips
 
 if TYPE_CHECKING:
     from aasp.pretrain.recipe import Recipe

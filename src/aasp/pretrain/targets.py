@@ -18,8 +18,8 @@ from aasp.config import check_range
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderOutput
 from aasp.pretrain.ema import AverageConfig
+from aasp.pretrain.encoding import Clips, encode_all
 from aasp.pretrain.losses.valid import Gather
-from aasp.pretrain.views import Clips, encode_all
 from aasp.stems.contract import Stem
 
 

@@ -23,7 +23,7 @@ from aasp.config import check_range
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.parts import Parts
 from aasp.pretrain.codebook import Codebook
-from aasp.pretrain.views import Clips, encode_all
+from aasp.pretrain.encoding import Clips, encode_all
 from aasp.stems.contract import Stem
 
 DECAY = 0.99  # of a distilled codebook's moving averages

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from aasp.features import FrontEnd
-from aasp.pretrain.views import MaskingConfig, draw_masks
+from aasp.pretrain.masking import MaskingConfig, draw_masks
 from aasp.report.spectrogram import Spectrogram, axis_hz
 from aasp.stems.contract import Stem
 from aasp.stems.states import States

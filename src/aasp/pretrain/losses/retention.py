@@ -10,8 +10,8 @@ from torch import Tensor
 
 from aasp.pretrain.losses.frame import frame_loss
 from aasp.pretrain.losses.valid import Gather, alone
+from aasp.pretrain.masking import Masks
 from aasp.pretrain.mixtures import mean_of_sources
-from aasp.pretrain.views import Masks
 from aasp.stems.contract import gather_patches
 
 

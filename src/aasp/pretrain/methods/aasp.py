@@ -17,6 +17,7 @@ from torch import Tensor
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.codebook import CODEBOOKS, CodebookConfig, NoCodebookConfig, code_loss, patch_codes
 from aasp.pretrain.ema import Average
+from aasp.pretrain.encoding import Clips, encode_visible, mean_visible_tokens, to_logmel
 from aasp.pretrain.heads import projector
 from aasp.pretrain.health import collapse, embedding_health
 from aasp.pretrain.losses import LossesConfig
@@ -25,11 +26,11 @@ from aasp.pretrain.losses.frame import frame_loss
 from aasp.pretrain.losses.retention import retention_loss
 from aasp.pretrain.losses.spectrum import SpectrumHead
 from aasp.pretrain.losses.utterance import utterance_loss
+from aasp.pretrain.masking import MaskingConfig, draw_masks
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.mixtures import MixingConfig, check_partners, drawn_partners, mixed_parts, mixed_with
 from aasp.pretrain.predictors import PredictorConfig, build_predictor
 from aasp.pretrain.targets import TeacherConfig, teacher_targets, utterance_target
-from aasp.pretrain.views import Clips, MaskingConfig, draw_masks, encode_visible, to_logmel, token_means
 from aasp.stems.contract import gather_patches
 
 if TYPE_CHECKING:
@@ -107,7 +108,8 @@ class AaSP(Method):
         x = encode_visible(student, clips, masks.visible, masks.visible_valid)
         cls_BVD = x[:, 0].unflatten(0, masks.visible.shape[:2])[:count]
         predicted, logits = self.predictor.hidden(x, masks, clips).split(self.outputs, dim=-1)
-        embedding = self.projector(cls_BVD if config.losses.compared == "class" else token_means(x, masks)[:count])
+        view_BVD = cls_BVD if config.losses.compared == "class" else mean_visible_tokens(x, masks)[:count]
+        embedding = self.projector(view_BVD)
 
         losses = {
             "frame": frame_loss(predicted, gather_patches(target_BND, masks.hidden), masks.hidden_valid, self.gather),
@@ -115,8 +117,7 @@ class AaSP(Method):
             "contrastive": contrastive_loss(embedding, config.losses.temperature, *self.gather(embedding)),
         }
         if config.losses.retention:
-            partners = mixed_parts(clips, mixed_BN, partner_B)
-            other_BND, _ = teacher_targets(config.teacher, self.teacher.model, partners)
+            other_BND, _ = teacher_targets(config.teacher, self.teacher.model, mixed_parts(clips, mixed_BN, partner_B))
             losses["retention"] = retention_loss(predicted, target_BND[:count], other_BND, mixed_BN, masks, self.gather)
         if self.spectrum is not None:
             losses["spectrum"] = self.spectrum(student.stem, clips.mel, clips.valid, self.gather)

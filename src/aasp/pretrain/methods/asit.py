@@ -24,14 +24,14 @@ from aasp.config import check_range
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.augment import corrupted, swapped
 from aasp.pretrain.ema import Average, AverageConfig
+from aasp.pretrain.encoding import check_single, encode_all, to_logmel
 from aasp.pretrain.health import collapse, embedding_health
 from aasp.pretrain.losses.distillation import distillation_loss
 from aasp.pretrain.losses.valid import valid_mean
-from aasp.pretrain.masked import check_single
+from aasp.pretrain.masking import MaskingConfig, draw_masks
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.prototypes import Centre, PrototypeHead
 from aasp.pretrain.segments import check_segments, segments
-from aasp.pretrain.views import MaskingConfig, draw_masks, encode_all, to_logmel
 from aasp.stems.contract import gather_patches
 
 if TYPE_CHECKING:

@@ -19,11 +19,11 @@ from aasp.config import check_range
 from aasp.pretrain.augment import augmented, swapped
 from aasp.pretrain.bootstrap import Bootstrap, BootstrapConfig
 from aasp.pretrain.ema import AverageConfig
+from aasp.pretrain.encoding import encode_all, to_logmel
 from aasp.pretrain.health import embedding_health
 from aasp.pretrain.losses.cosine import cosine_loss
 from aasp.pretrain.methods.contract import Gather
 from aasp.pretrain.segments import check_segments, segments
-from aasp.pretrain.views import encode_all, to_logmel
 
 if TYPE_CHECKING:
     from aasp.pretrain.recipe import Recipe

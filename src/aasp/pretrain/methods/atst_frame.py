@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from aasp.pretrain.augment import AugmentConfig, augmented, repeated, swapped
 from aasp.pretrain.bootstrap import Bootstrap, BootstrapConfig
 from aasp.pretrain.ema import AverageConfig
+from aasp.pretrain.encoding import check_single, encode_all, encode_masked, mean_tokens, to_logmel
 from aasp.pretrain.health import embedding_health
 from aasp.pretrain.losses.cosine import cosine_loss
-from aasp.pretrain.masked import check_single, encode_masked
+from aasp.pretrain.masking import MaskingConfig, draw_masks
 from aasp.pretrain.methods.contract import Gather
-from aasp.pretrain.views import MaskingConfig, draw_masks, encode_all, patch_means, to_logmel
 from aasp.stems.contract import gather_patches
 
 if TYPE_CHECKING:
@@ -92,5 +92,5 @@ class ATSTFrame(Bootstrap):
         if diagnose:
             views = lambda x: x.unflatten(0, (-1, 2))
             health = encoder.stem.diagnostics(pairs.mel)
-            health |= embedding_health(views(predicted_mE), target_mE, views(patch_means(x, pairs)))
+            health |= embedding_health(views(predicted_mE), target_mE, views(mean_tokens(x, pairs)))
         return {"loss": loss, "losses": {"frame": loss}, "diagnostics": health}

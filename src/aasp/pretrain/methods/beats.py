@@ -23,12 +23,13 @@ from torch import Tensor
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.codebook import code_loss
+from aasp.pretrain.encoding import encode_visible, to_logmel
 from aasp.pretrain.health import embedding_health
+from aasp.pretrain.masking import MaskingConfig, draw_masks
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.predictors import PredictorConfig, build_predictor
 from aasp.pretrain.targets import normalised_patches
 from aasp.pretrain.tokenizers import TOKENIZERS, RandomConfig, TokenizerConfig
-from aasp.pretrain.views import MaskingConfig, draw_masks, encode_visible, to_logmel
 from aasp.stems.contract import gather_patches
 
 if TYPE_CHECKING:

@@ -26,10 +26,10 @@ from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.model.encoder import Block, EncoderConfig
 from aasp.model.positions import sincos_positions
+from aasp.pretrain.encoding import encode_all, to_logmel
 from aasp.pretrain.losses.valid import valid_mean
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.tokenizers import DistilledConfig
-from aasp.pretrain.views import encode_all, to_logmel
 
 if TYPE_CHECKING:
     from aasp.pretrain.recipe import Recipe

@@ -19,10 +19,10 @@ from torch import Tensor
 from aasp.pretrain.augment import augmented, swapped
 from aasp.pretrain.bootstrap import Bootstrap, BootstrapConfig
 from aasp.pretrain.ema import AverageConfig
+from aasp.pretrain.encoding import encode_all, mean_tokens, to_logmel
 from aasp.pretrain.health import embedding_health
 from aasp.pretrain.losses.cosine import cosine_loss
 from aasp.pretrain.methods.contract import Gather
-from aasp.pretrain.views import encode_all, patch_means, to_logmel
 
 if TYPE_CHECKING:
     from aasp.pretrain.recipe import Recipe
@@ -64,10 +64,10 @@ class BYOLA(Bootstrap):
         clips = to_logmel(encoder, batch, self.gain_db)
         pairs = augmented(clips, self.config.augment, self.gather)
 
-        mean_D = patch_means(encode_all(encoder, pairs).last, pairs)  # (2 B, D)
+        mean_D = mean_tokens(encode_all(encoder, pairs).last, pairs)  # (2 B, D)
         predicted_E = self.predict(mean_D)
         with torch.no_grad():
-            target_E = swapped(self.target(patch_means(encode_all(average, pairs).last, pairs)))
+            target_E = swapped(self.target(mean_tokens(encode_all(average, pairs).last, pairs)))
 
         loss = cosine_loss(predicted_E, target_E)
         health = {}

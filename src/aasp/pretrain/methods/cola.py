@@ -19,11 +19,11 @@ from aasp.casting import LayerNorm
 from aasp.config import check_range
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
+from aasp.pretrain.encoding import encode_all, mean_tokens, to_logmel
 from aasp.pretrain.health import embedding_health
 from aasp.pretrain.losses.bilinear import bilinear_loss
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.segments import check_segments, segments
-from aasp.pretrain.views import encode_all, patch_means, to_logmel
 
 if TYPE_CHECKING:
     from aasp.pretrain.recipe import Recipe
@@ -80,7 +80,7 @@ class COLA(Method):
         clips = to_logmel(self.student, batch, self.data.gain_db if self.training else None)
         pairs = segments(self.student, clips, self.config.seconds)
 
-        mean_D = patch_means(encode_all(self.student, pairs).last, pairs)
+        mean_D = mean_tokens(encode_all(self.student, pairs).last, pairs)
         anchor_BE, positive_BE = self.projector(mean_D).unflatten(0, (-1, 2)).unbind(1)
         positive_CE, first = self.gather(positive_BE)
 

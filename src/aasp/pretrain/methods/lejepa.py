@@ -22,11 +22,12 @@ from torch.nn import functional
 from aasp.config import check_range
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
+from aasp.pretrain.encoding import encode_visible, mean_visible_tokens, to_logmel
 from aasp.pretrain.heads import BatchHead
 from aasp.pretrain.health import embedding_health
 from aasp.pretrain.losses.gaussian import gaussian_loss
+from aasp.pretrain.masking import MaskingConfig, draw_masks
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
-from aasp.pretrain.views import MaskingConfig, draw_masks, encode_visible, to_logmel, token_means
 
 if TYPE_CHECKING:
     from aasp.pretrain.recipe import Recipe
@@ -88,7 +89,7 @@ class LeJEPA(Method):
         clips = to_logmel(self.student, batch, self.data.gain_db if self.training else None)
         masks = draw_masks(config.masking, clips.grid, clips.columns).to(clips.mel.device)
 
-        mean_BVD = token_means(encode_visible(self.student, clips, masks.visible, masks.visible_valid), masks)
+        mean_BVD = mean_visible_tokens(encode_visible(self.student, clips, masks.visible, masks.visible_valid), masks)
         z_BVE = self.projector(mean_BVD).float()
         everyone_CVE, _ = self.gather(z_BVE)
         directions = torch.randn(z_BVE.shape[2], config.directions, device=z_BVE.device)

@@ -19,12 +19,13 @@ from torch import Tensor
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.ema import Average, AverageConfig
+from aasp.pretrain.encoding import encode_visible, to_logmel
 from aasp.pretrain.health import collapse, embedding_health
 from aasp.pretrain.losses.cosine import cosine_loss
+from aasp.pretrain.masking import MaskingConfig, draw_masks
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.predictors import PredictorConfig, build_predictor
 from aasp.pretrain.targets import standardised_tokens
-from aasp.pretrain.views import MaskingConfig, draw_masks, encode_visible, to_logmel
 
 if TYPE_CHECKING:
     from aasp.pretrain.recipe import Recipe

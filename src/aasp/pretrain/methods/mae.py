@@ -18,13 +18,14 @@ import torch
 from torch import Tensor
 
 from aasp.model.audio_encoder import AudioEncoder
+from aasp.pretrain.encoding import encode_visible, encode_visible_layers, to_logmel
 from aasp.pretrain.health import embedding_health
 from aasp.pretrain.losses.frame import frame_loss
 from aasp.pretrain.losses.patches import PatchLossesConfig, discriminative_loss
+from aasp.pretrain.masking import MaskingConfig, draw_masks
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.predictors import PredictorConfig, build_predictor
 from aasp.pretrain.targets import normalised_patches
-from aasp.pretrain.views import MaskingConfig, draw_masks, encode_visible, encode_visible_layers, to_logmel
 from aasp.stems.contract import gather_patches
 
 if TYPE_CHECKING:

@@ -21,14 +21,15 @@ from torch import Tensor
 
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.ema import Average, AverageConfig
+from aasp.pretrain.encoding import encode_visible, to_logmel
 from aasp.pretrain.health import collapse, embedding_health
 from aasp.pretrain.losses.cosine import cosine_loss
 from aasp.pretrain.losses.distillation import distillation_loss
+from aasp.pretrain.masking import MaskingConfig, draw_masks
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.methods.m2d import check_masking
 from aasp.pretrain.predictors import PredictorConfig, build_predictor
 from aasp.pretrain.prototypes import Centre, PrototypeHead, PrototypesConfig
-from aasp.pretrain.views import MaskingConfig, draw_masks, encode_visible, to_logmel
 
 if TYPE_CHECKING:
     from aasp.pretrain.recipe import Recipe

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from aasp.model.audio_encoder import AudioEncoder
+from aasp.pretrain.encoding import check_single, encode_masked, to_logmel
 from aasp.pretrain.health import embedding_health
 from aasp.pretrain.losses.frame import frame_loss
 from aasp.pretrain.losses.patches import PatchLossesConfig, discriminative_loss
-from aasp.pretrain.masked import check_single, encode_masked
+from aasp.pretrain.masking import MaskingConfig, draw_masks
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
-from aasp.pretrain.views import MaskingConfig, draw_masks, to_logmel
 from aasp.stems.contract import gather_patches
 
 if TYPE_CHECKING:

@@ -24,15 +24,16 @@ from aasp.config import check_range
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.ema import Average, AverageConfig
+from aasp.pretrain.encoding import encode_all, encode_visible, to_logmel
 from aasp.pretrain.health import collapse, embedding_health
 from aasp.pretrain.losses.frame import frame_loss
 from aasp.pretrain.losses.retention import retention_loss
 from aasp.pretrain.losses.utterance import utterance_loss
+from aasp.pretrain.masking import MaskingConfig, draw_masks
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.mixtures import MixingConfig, check_partners, drawn_partners, mixed_parts, mixed_with
 from aasp.pretrain.predictors import ConvolutionDecoder, DecoderConfig
 from aasp.pretrain.targets import layer_targets
-from aasp.pretrain.views import MaskingConfig, draw_masks, encode_all, encode_visible, to_logmel
 from aasp.stems.contract import gather_patches
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from aasp.pretrain.views import Clips, Masks
+from aasp.pretrain.encoding import Clips
+from aasp.pretrain.masking import Masks
 
 if TYPE_CHECKING:
     from aasp.pretrain.predictors import PredictorConfig

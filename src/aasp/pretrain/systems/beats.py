@@ -12,13 +12,13 @@ from dataclasses import replace
 
 from aasp.features.logmel import LogMelConfig
 from aasp.model.encoder import EncoderConfig
+from aasp.pretrain.masking import MaskingConfig
 from aasp.pretrain.methods.beats import BEATsConfig
 from aasp.pretrain.methods.beats_tokenizer import BEATsTokenizerConfig
 from aasp.pretrain.predictors import PredictorConfig
 from aasp.pretrain.recipe import Recipe
 from aasp.pretrain.systems.scale import base, tiny, vit_base
 from aasp.pretrain.tokenizers import DistilledConfig, RandomConfig
-from aasp.pretrain.views import MaskingConfig
 from aasp.training.optim import OptimizerConfig
 
 BEATS = LogMelConfig(mean=15.41663 - 20.79442, std=2 * 6.55582, floor=2.0**-23 / 2.0**30, povey=True)

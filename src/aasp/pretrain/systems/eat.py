@@ -13,12 +13,12 @@ from dataclasses import replace
 from aasp.model.differential import DifferentialConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.pretrain.ema import AverageConfig
+from aasp.pretrain.masking import MaskingConfig
 from aasp.pretrain.methods.eat import EATConfig, EATLossesConfig
 from aasp.pretrain.methods.sslam import SSLAMConfig, SSLAMLossesConfig
 from aasp.pretrain.predictors import DecoderConfig
 from aasp.pretrain.recipe import DataConfig, Recipe
 from aasp.pretrain.systems.scale import TINY_TEACHER, base, tiny, vit_base
-from aasp.pretrain.views import MaskingConfig
 from aasp.training.optim import OptimizerConfig
 
 AVERAGE = AverageConfig(momentum=0.9998, final_momentum=0.99999, ramp=0.25)

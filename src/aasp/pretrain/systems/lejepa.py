@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
+from aasp.pretrain.masking import MaskingConfig
 from aasp.pretrain.methods.lejepa import LeJEPAConfig
 from aasp.pretrain.recipe import DataConfig, Recipe
 from aasp.pretrain.systems.scale import tiny
-from aasp.pretrain.views import MaskingConfig
 from aasp.stems.conv import ConvConfig
 from aasp.training.optim import OptimizerConfig
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from aasp.features.logmel import LogMelConfig
 from aasp.pretrain.ema import AverageConfig
+from aasp.pretrain.masking import MaskingConfig
 from aasp.pretrain.methods.m2d import M2DConfig
 from aasp.pretrain.methods.matpac import MATPACConfig
 from aasp.pretrain.predictors import PredictorConfig
 from aasp.pretrain.prototypes import PrototypesConfig
 from aasp.pretrain.recipe import Recipe
 from aasp.pretrain.systems.scale import base, tiny, vit_base
-from aasp.pretrain.views import MaskingConfig
 from aasp.training.optim import OptimizerConfig
 
 M2D = vit_base(6.08, frontend=LogMelConfig.slaney80())

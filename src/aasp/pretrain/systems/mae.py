@@ -13,11 +13,11 @@ from dataclasses import replace
 
 from aasp.features.logmel import LogMelConfig
 from aasp.pretrain.losses.patches import PatchLossesConfig
+from aasp.pretrain.masking import MaskingConfig
 from aasp.pretrain.methods.mae import MAEConfig
 from aasp.pretrain.predictors import PredictorConfig
 from aasp.pretrain.recipe import Recipe
 from aasp.pretrain.systems.scale import base, tiny, vit_base
-from aasp.pretrain.views import MaskingConfig
 from aasp.stems.conv import ConvConfig
 from aasp.training.optim import OptimizerConfig
 

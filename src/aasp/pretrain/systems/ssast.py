@@ -5,10 +5,10 @@ Ours: a cosine schedule (theirs is halved in steps), gradients clipped to a norm
 
 from __future__ import annotations
 
+from aasp.pretrain.masking import MaskingConfig
 from aasp.pretrain.methods.ssast import SSASTConfig
 from aasp.pretrain.recipe import Recipe
 from aasp.pretrain.systems.scale import base, tiny, vit_base
-from aasp.pretrain.views import MaskingConfig
 from aasp.training.optim import OptimizerConfig
 
 

@@ -1,7 +1,6 @@
-"""A method's encoder inputs: log-mels, masks and their complements, tokens.
+"""Masks: which patches of a clip a view shows, and which of the others are predicted.
 
-Legend: B clips, V views, S samples, T frames, M mel bins, G x F grid, N = G * F patches, n visible and m hidden patches
-per view, D width.
+Legend: B clips, V views, G x F grid, N = G * F patches, n visible and m hidden patches per view.
 Source: inverse block masking from EAT (blocks are kept, not hidden), clusters from SSAST; exact counts by ranking are
 ours.
 """
@@ -9,110 +8,15 @@ ours.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from aasp.audio.augment import random_gain
 from aasp.config import check_range
 from aasp.errors import AaspError
 from aasp.fields import formerly, reads_old_names
-from aasp.model.audio_encoder import AudioEncoder
-from aasp.model.encoder import EncoderOutput
-from aasp.stems.contract import only_valid
-
-
-@dataclass
-class Clips:
-    """A batch as log-mels.
-
-    Attributes:
-        mel: normalised log-mel, zero beyond each clip's end, shape (B, T, M).
-        grid: (G, F) of the padded batch.
-        columns: time patches of each clip, shape (B,), on the host.
-        valid: patches that belong to each clip, boolean, shape (B, N); None if all do.
-        frames: valid frames of each clip, shape (B,), on the host.
-    """
-
-    mel: Tensor
-    grid: tuple[int, int]
-    columns: Tensor
-    valid: Tensor | None
-    frames: Tensor
-
-
-def to_logmel(model: AudioEncoder, batch: Mapping[str, Tensor], gain_db: float | None = None) -> Clips:
-    """The log-mels of a batch; differentiable if the front end is trained.
-
-    A front end is trained by predictions from its frames, never by frames as targets. Methods that use frames as
-    targets must detach them, or the front end would learn to produce frames that are easy to predict.
-
-    Args:
-        model: the model, whose front end and grid are used.
-        batch: "wave", shape (B, S), zero beyond each clip's end; "length", valid samples, shape (B,), on the host.
-        gain_db: largest random gain or attenuation of each clip, in dB.
-    """
-    wave_BS = batch["wave"] if gain_db is None else random_gain(batch["wave"], gain_db)
-    with model.frontend.gradients():
-        return as_clips(model, *model.frontend(wave_BS, batch["length"]))
-
-
-def as_clips(model: AudioEncoder, mel_BTM: Tensor, frames_B: Tensor) -> Clips:
-    """Log-mels, zero beyond each clip's end, as a batch; `frames_B`, the valid frames of each, is on the host.
-
-    Frames of a last patch that the stem leaves out are left out.
-    """
-    columns_B, patch = model.stem.time_patches(frames_B), model.stem.patch[0]
-    mel_BTM, frames_B = mel_BTM[:, : model.stem.grid(mel_BTM.shape[1])[0] * patch], frames_B.minimum(columns_B * patch)
-    frames = mel_BTM.shape[1]
-    full = bool((frames_B == frames).all())  # lengths are on the host: no synchronisation
-    valid_BN = None if full else model.stem.valid_patches(frames_B, frames).to(mel_BTM.device)
-    return Clips(mel_BTM, model.stem.grid(frames), columns_B, valid_BN, frames_B)
-
-
-def encode_all(model: AudioEncoder, clips: Clips, layers: bool = False) -> EncoderOutput:
-    """Encode every patch; tokens (B, 1 + N, D), the class token first."""
-    return model.encoder(model.stem(clips.mel, clips.valid), model.places(clips.mel), clips.valid, layers)
-
-
-def encode_visible(model: AudioEncoder, clips: Clips, patches: Tensor, valid: Tensor) -> Tensor:
-    """Encode only some patches of each view.
-
-    Args:
-        model: the encoder.
-        clips: the batch.
-        patches: their indices, shape (B, V, n).
-        valid: which of them are valid, boolean, shape (B, V, n).
-
-    Returns:
-        Tokens of the views one after another, the class token first, shape (B * V, 1 + n, D).
-    """
-    return _encode_patches(model, clips, patches, valid, layers=False).last
-
-
-def encode_visible_layers(model: AudioEncoder, clips: Clips, patches: Tensor, valid: Tensor) -> Tensor:
-    """As `encode_visible`, with all layers: (B * V, 1 + n, 1 + depth, D), the first block's input and each block's
-    output, the last one normalised."""
-    output = _encode_patches(model, clips, patches, valid, layers=True)
-    class_token = model.encoder.class_token.expand(len(output.tokens), 1, -1)
-    first = torch.cat([class_token, output.tokens.to(class_token.dtype)], dim=1)
-    return torch.stack([first, *output.blocks[:-1], output.last], dim=2)
-
-
-def _encode_patches(model: AudioEncoder, clips: Clips, patches: Tensor, valid: Tensor, layers: bool) -> EncoderOutput:
-    tokens = model.stem.views(clips.mel, only_valid(patches, valid), clips.valid).flatten(0, 1)
-    places = model.places(clips.mel, patches.flatten(0, 1))
-    return model.encoder(tokens, places, None if clips.valid is None else valid.flatten(0, 1), layers)
-
-
-def patch_means(tokens: Tensor, clips: Clips) -> Tensor:
-    """The mean of each clip's patch tokens, without padding, (B, D), from the output of `encode_all`."""
-    if clips.valid is None:
-        return tokens[:, 1:].mean(1)
-    weight = clips.valid.to(tokens.dtype)[..., None]  # (B, N, 1)
-    return (tokens[:, 1:] * weight).sum(1) / weight.sum(1)
 
 
 @reads_old_names
@@ -201,12 +105,6 @@ def draw_masks(config: MaskingConfig, grid: tuple[int, int], columns_B: Tensor) 
     hidden = hidden_rank.argsort(dim=-1, descending=True)[..., : max(int(hidden_B.max()), 1)]
     hidden_valid = (torch.arange(hidden.shape[-1]) < hidden_B[:, None])[:, None].expand_as(hidden)
     return Masks(visible, visible_valid, hidden, hidden_valid)
-
-
-def token_means(tokens: Tensor, masks: Masks) -> Tensor:
-    """The mean of each view's patch tokens, without padding, (B, V, D), from the output of `encode_visible`."""
-    weight = masks.visible_valid.to(tokens.dtype)[..., None]  # (B, V, n, 1)
-    return (tokens[:, 1:].unflatten(0, weight.shape[:2]) * weight).sum(2) / weight.sum(2)
 
 
 # Integer scores of each scheme, shape (B, V, G, F): patches with higher scores are kept visible first.

@@ -9,8 +9,8 @@ import torch
 
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
-from aasp.pretrain.masked import encode_masked
-from aasp.pretrain.views import MaskingConfig, as_clips, draw_masks, encode_visible
+from aasp.pretrain.encoding import as_clips, encode_masked, encode_visible
+from aasp.pretrain.masking import MaskingConfig, draw_masks
 from aasp.stems import STEMS
 
 GRID = (16, 8)
