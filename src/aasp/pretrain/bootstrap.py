@@ -6,11 +6,9 @@ Source: BYOL (Grill et al. 2020): encoder and projector in both networks, a pred
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,15 +18,15 @@ from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.augment import AugmentConfig
 from aasp.pretrain.ema import Average, AverageConfig
 from aasp.pretrain.heads import BatchHead
-from aasp.pretrain.health import collapse
-from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
+from aasp.pretrain.methods.contract import Gather
+from aasp.pretrain.methods.teacher import TeacherMethod, TeacherMethodConfig
 
 if TYPE_CHECKING:
     from aasp.pretrain.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class BootstrapConfig(MethodConfig):
+class BootstrapConfig(TeacherMethodConfig):
     """Settings shared by these methods.
 
     Attributes:
@@ -43,9 +41,6 @@ class BootstrapConfig(MethodConfig):
 
     def __post_init__(self) -> None:
         check_range(self, "method", "head", least=1)
-
-    def schedules(self, steps: int, more: int = 0) -> dict[str, np.ndarray]:
-        return {"momentum": self.teacher.schedule(steps, more)}
 
     def check(self, recipe: Recipe, processes: int) -> None:
         if recipe.data.batch == 1:
@@ -72,7 +67,7 @@ class Projected(nn.Module):
         self.projector = BatchHead(recipe.model.encoder.width, *head, gather)
 
 
-class Bootstrap(Method):
+class Bootstrap(TeacherMethod[Projected]):
     """Both networks and the predictor; a method's `forward` defines their inputs and the compared outputs.
 
     Args:
@@ -84,16 +79,10 @@ class Bootstrap(Method):
     exported = "student.encoder."
 
     def __init__(self, config: BootstrapConfig, recipe: Recipe, gather: Gather) -> None:
-        super().__init__()
-        self.recipe, self.gather = recipe, gather
+        super().__init__(recipe, gather)
         self.student = Projected(recipe, config.head, gather)
         self.teacher = Average(self.student)
         self.predictor = BatchHead(config.head[1], *config.head, gather)
-
-    @property
-    def gain_db(self) -> float | None:
-        """The range of the random gain, in dB; None outside training."""
-        return self.recipe.data.gain_db if self.training else None
 
     def predict(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
         """The trained network's output, (..., E), for vectors (..., D)."""
@@ -103,13 +92,3 @@ class Bootstrap(Method):
     def target(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
         """The target network's output, (..., E), for its own encoder's vectors (..., D)."""
         return self.teacher.model.projector(x, valid)
-
-    def after_step(self, schedules: Mapping[str, float]) -> None:
-        self.teacher.update(self.student, schedules["momentum"])
-
-    def gradient_diagnostics(self) -> dict[str, Tensor]:
-        stem = self.student.encoder.stem.gradient_diagnostics()
-        return stem | {"ema_distance": self.teacher.distance(self.student)}
-
-    def check_health(self, metrics: Mapping[str, float]) -> str | None:
-        return collapse(metrics, self.recipe.data.batch)

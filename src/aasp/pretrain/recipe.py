@@ -36,6 +36,10 @@ class DataConfig:
         check_range(self, "data", "crop_seconds")
         check_range(self, "data", "gain_db", least=0)
 
+    def gain(self, training: bool) -> float | None:
+        """The range of the random gain in training, in dB; None otherwise, which draws no gain."""
+        return self.gain_db if training else None
+
 
 @dataclass(frozen=True)
 class Recipe:

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +18,7 @@ from aasp.pretrain.codebook import CODEBOOKS, CodebookConfig, NoCodebookConfig, 
 from aasp.pretrain.ema import Average
 from aasp.pretrain.encoding import Clips, encode_visible, mean_visible_tokens, to_logmel
 from aasp.pretrain.heads import projector
-from aasp.pretrain.health import collapse, embedding_health
+from aasp.pretrain.health import embedding_health
 from aasp.pretrain.losses import LossesConfig
 from aasp.pretrain.losses.contrastive import contrastive_loss
 from aasp.pretrain.losses.frame import frame_loss
@@ -27,7 +26,8 @@ from aasp.pretrain.losses.retention import retention_loss
 from aasp.pretrain.losses.spectrum import SpectrumHead
 from aasp.pretrain.losses.utterance import utterance_loss
 from aasp.pretrain.masking import MaskingConfig, draw_masks
-from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
+from aasp.pretrain.methods.contract import Gather
+from aasp.pretrain.methods.teacher import TeacherMethod, TeacherMethodConfig
 from aasp.pretrain.mixtures import MixingConfig, check_partners, drawn_partners, mixed_parts, mixed_with
 from aasp.pretrain.predictors import PredictorConfig, build_predictor
 from aasp.pretrain.targets import TeacherConfig, teacher_targets, utterance_target
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class AaSPConfig(MethodConfig):
+class AaSPConfig(TeacherMethodConfig):
     """AaSP.
 
     Attributes:
@@ -59,9 +59,6 @@ class AaSPConfig(MethodConfig):
     def build(self, recipe: Recipe, gather: Gather) -> AaSP:
         return AaSP(self, recipe, gather)
 
-    def schedules(self, steps: int, more: int = 0) -> dict[str, np.ndarray]:
-        return {"momentum": self.teacher.schedule(steps, more)}
-
     def check(self, recipe: Recipe, processes: int) -> None:
         if self.losses.retention:
             check_partners(recipe.data.batch, processes)
@@ -71,7 +68,7 @@ class AaSPConfig(MethodConfig):
         return (*own, "the codebook learns") if self.codebook.weight else own
 
 
-class AaSP(Method):
+class AaSP(TeacherMethod[AudioEncoder]):
     """Student, teacher, predictor, projector; `forward` is the training step.
 
     Args:
@@ -83,9 +80,9 @@ class AaSP(Method):
     exported = "teacher.model."
 
     def __init__(self, config: AaSPConfig, recipe: Recipe, gather: Gather) -> None:
-        super().__init__()
+        super().__init__(recipe, gather)
+        self.config = config
         config.check(recipe, processes=1)
-        self.config, self.recipe, self.gather = config, recipe, gather
         config.losses.check(recipe.data.batch, config.masking.views, config.teacher.utterance, config.codebook.weight)
         width, patch = recipe.model.encoder.width, recipe.model.stem.patch
         self.student = AudioEncoder(recipe.model)
@@ -98,7 +95,7 @@ class AaSP(Method):
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
         config, student, count = self.config, self.student, len(batch["length"])
-        clips = to_logmel(student, batch, self.recipe.data.gain_db if self.training else None)
+        clips = to_logmel(student, batch, self.data.gain(self.training))
         if config.losses.retention:
             partner_B = drawn_partners(count)
             clips, mixed_BN = mixed_with(clips, partner_B, MixingConfig(), student.stem.patch[0])  # mixtures come last
@@ -139,12 +136,3 @@ class AaSP(Method):
         config = self.config.teacher
         frame_BND, summary_BD = teacher_targets(config, self.teacher.model, clips)
         return frame_BND, *utterance_target(summary_BD[:count], config.utterance, self.gather)
-
-    def after_step(self, schedules: Mapping[str, float]) -> None:
-        self.teacher.update(self.student, schedules["momentum"])
-
-    def gradient_diagnostics(self) -> dict[str, Tensor]:
-        return self.student.stem.gradient_diagnostics() | {"ema_distance": self.teacher.distance(self.student)}
-
-    def check_health(self, metrics: Mapping[str, float]) -> str | None:
-        return collapse(metrics, self.recipe.data.batch)

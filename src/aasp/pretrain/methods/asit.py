@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -25,11 +24,12 @@ from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.augment import corrupted, swapped
 from aasp.pretrain.ema import Average, AverageConfig
 from aasp.pretrain.encoding import check_single, encode_all, to_logmel
-from aasp.pretrain.health import collapse, embedding_health
+from aasp.pretrain.health import embedding_health
 from aasp.pretrain.losses.distillation import distillation_loss
 from aasp.pretrain.losses.valid import valid_mean
 from aasp.pretrain.masking import MaskingConfig, draw_masks
-from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
+from aasp.pretrain.methods.contract import Gather
+from aasp.pretrain.methods.teacher import TeacherMethod, TeacherMethodConfig
 from aasp.pretrain.prototypes import Centre, PrototypeHead
 from aasp.pretrain.segments import check_segments, segments
 from aasp.stems.contract import gather_patches
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ASiTConfig(MethodConfig):
+class ASiTConfig(TeacherMethodConfig):
     """ASiT.
 
     Attributes:
@@ -70,9 +70,6 @@ class ASiTConfig(MethodConfig):
     def across(self, recipe: Recipe) -> tuple[str, ...]:
         return ("the teacher's centres are moved and patches are replaced by those of others",)
 
-    def schedules(self, steps: int, more: int = 0) -> dict[str, np.ndarray]:
-        return {"momentum": self.teacher.schedule(steps, more)}
-
 
 class Network(nn.Module):
     """An encoder with one head for its patches and one for its class token."""
@@ -84,7 +81,7 @@ class Network(nn.Module):
         self.local, self.whole = PrototypeHead(width, *head), PrototypeHead(width, *head)
 
 
-class ASiT(Method):
+class ASiT(TeacherMethod[Network]):
     """Student, teacher, decoder; `forward` is the training step.
 
     Args:
@@ -96,8 +93,8 @@ class ASiT(Method):
     exported = "teacher.model.encoder."
 
     def __init__(self, config: ASiTConfig, recipe: Recipe, gather: Gather) -> None:
-        super().__init__()
-        self.config, self.gather, self.data = config, gather, recipe.data
+        super().__init__(recipe, gather)
+        self.config = config
         width, patch = recipe.model.encoder.width, recipe.model.stem.patch
         self.student = Network(recipe, config.head)
         self.teacher = Average(self.student)
@@ -106,7 +103,7 @@ class ASiT(Method):
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
         student, teacher, config = self.student, self.teacher.model, self.config
-        clips = to_logmel(student.encoder, batch, self.data.gain_db if self.training else None)
+        clips = to_logmel(student.encoder, batch, self.data.gain(self.training))
         pairs = segments(student.encoder, clips, config.seconds)
         masks = draw_masks(config.masking, pairs.grid, pairs.columns).to(pairs.mel.device)
         there = masks.hidden_valid
@@ -133,13 +130,3 @@ class ASiT(Method):
             health = student.encoder.stem.diagnostics(pairs.mel)
             health |= embedding_health(reconstructed, patches, x[:, 0].unflatten(0, (-1, 2)))
         return {"loss": torch.stack(list(losses.values())).sum(), "losses": losses, "diagnostics": health}
-
-    def after_step(self, schedules: Mapping[str, float]) -> None:
-        self.teacher.update(self.student, schedules["momentum"])
-
-    def gradient_diagnostics(self) -> dict[str, Tensor]:
-        stem = self.student.encoder.stem.gradient_diagnostics()
-        return stem | {"ema_distance": self.teacher.distance(self.student)}
-
-    def check_health(self, metrics: Mapping[str, float]) -> str | None:
-        return collapse(metrics, self.data.batch)

@@ -71,7 +71,7 @@ class ATSTClip(Bootstrap):
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
         encoder, average = self.student.encoder, self.teacher.model.encoder
-        clips = to_logmel(encoder, batch, self.gain_db)
+        clips = to_logmel(encoder, batch, self.data.gain(self.training))
         pairs = segments(encoder, clips, self.config.seconds)
         pairs = augmented(pairs, self.config.augment, self.gather, views=1)
 

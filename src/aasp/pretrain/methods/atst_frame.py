@@ -75,7 +75,7 @@ class ATSTFrame(Bootstrap):
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
         encoder, average = self.student.encoder, self.teacher.model.encoder
-        clips = to_logmel(encoder, batch, self.gain_db)
+        clips = to_logmel(encoder, batch, self.data.gain(self.training))
         second, pairs = augmented(clips, self.config.augment, self.gather, views=1), repeated(clips, 2)
         pairs.mel = torch.stack([clips.mel, second.mel], dim=1).flatten(0, 1)
         masks = draw_masks(self.config.masking, pairs.grid, pairs.columns).to(pairs.mel.device)

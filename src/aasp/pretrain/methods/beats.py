@@ -73,7 +73,7 @@ class BEATs(Method):
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
         self._check_tokenizer()
-        clips = to_logmel(self.student, batch, self.data.gain_db if self.training else None)
+        clips = to_logmel(self.student, batch, self.data.gain(self.training))
         masks = draw_masks(self.config.masking, clips.grid, clips.columns).to(clips.mel.device)
         with torch.no_grad():
             labels_BN = self.tokenizer(clips, self.student.stem)

@@ -86,10 +86,7 @@ class BEATsTokenizer(Method):
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
         self._check_teacher()
-        clips, book = (
-            to_logmel(self.teacher, batch, self.data.gain_db if self.training else None),
-            self.tokenizer.codebook,
-        )
+        clips, book = to_logmel(self.teacher, batch, self.data.gain(self.training)), self.tokenizer.codebook
         with torch.no_grad():
             target_BND = encode_all(self.teacher, clips).last[:, 1:].float()
         there_BN = clips.mel.new_ones(target_BND.shape[:2]) if clips.valid is None else clips.valid.float()

@@ -61,7 +61,7 @@ class BYOLA(Bootstrap):
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
         encoder, average = self.student.encoder, self.teacher.model.encoder
-        clips = to_logmel(encoder, batch, self.gain_db)
+        clips = to_logmel(encoder, batch, self.data.gain(self.training))
         pairs = augmented(clips, self.config.augment, self.gather)
 
         mean_D = mean_tokens(encode_all(encoder, pairs).last, pairs)  # (2 B, D)

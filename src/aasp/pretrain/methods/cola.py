@@ -77,7 +77,7 @@ class COLA(Method):
         nn.init.xavier_uniform_(self.similarity.weight)
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
-        clips = to_logmel(self.student, batch, self.data.gain_db if self.training else None)
+        clips = to_logmel(self.student, batch, self.data.gain(self.training))
         pairs = segments(self.student, clips, self.config.seconds)
 
         mean_D = mean_tokens(encode_all(self.student, pairs).last, pairs)

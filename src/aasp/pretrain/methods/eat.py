@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,11 +21,12 @@ from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.ema import Average, AverageConfig
 from aasp.pretrain.encoding import encode_all, encode_visible, to_logmel
-from aasp.pretrain.health import collapse, embedding_health
+from aasp.pretrain.health import embedding_health
 from aasp.pretrain.losses.frame import frame_loss
 from aasp.pretrain.losses.utterance import utterance_loss
 from aasp.pretrain.masking import MaskingConfig, draw_masks
-from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
+from aasp.pretrain.methods.contract import Gather
+from aasp.pretrain.methods.teacher import TeacherMethod, TeacherMethodConfig
 from aasp.pretrain.predictors import ConvolutionDecoder, DecoderConfig
 from aasp.pretrain.targets import layer_targets
 from aasp.stems.contract import gather_patches
@@ -54,7 +54,7 @@ class EATLossesConfig:
 
 
 @dataclass(frozen=True)
-class EATConfig(MethodConfig):
+class EATConfig(TeacherMethodConfig):
     """EAT.
 
     Attributes:
@@ -78,11 +78,8 @@ class EATConfig(MethodConfig):
     def build(self, recipe: Recipe, gather: Gather) -> EAT:
         return EAT(self, recipe, gather)
 
-    def schedules(self, steps: int, more: int = 0) -> dict[str, np.ndarray]:
-        return {"momentum": self.teacher.schedule(steps, more)}
 
-
-class EAT(Method):
+class EAT(TeacherMethod[AudioEncoder]):
     """Student, teacher, decoder; `forward` is the training step.
 
     Args:
@@ -94,19 +91,14 @@ class EAT(Method):
     exported = "student."
 
     def __init__(self, config: EATConfig, recipe: Recipe, gather: Gather) -> None:
-        super().__init__()
-        self.config, self.gather, self.data, self.layers = (
-            config,
-            gather,
-            recipe.data,
-            config.layers or recipe.model.encoder.depth,
-        )
+        super().__init__(recipe, gather)
+        self.config, self.layers = config, config.layers or recipe.model.encoder.depth
         self.student = AudioEncoder(recipe.model)
         self.teacher = Average(self.student)
         self.predictor = ConvolutionDecoder(config.predictor, recipe.model.encoder.width)
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
-        clips = to_logmel(self.student, batch, self.data.gain_db if self.training else None)
+        clips = to_logmel(self.student, batch, self.data.gain(self.training))
         masks = draw_masks(self.config.masking, clips.grid, clips.columns).to(clips.mel.device)
         with torch.no_grad():
             output = encode_all(self.teacher.model, clips, layers=True)
@@ -126,12 +118,3 @@ class EAT(Method):
             health = {} if len(cls_BVD) == 1 else {"summary_deviation": summary_BD.std(0, correction=0).mean()}
             health |= self.student.stem.diagnostics(clips.mel) | embedding_health(predicted, target_BND, cls_BVD)
         return {"loss": loss, "losses": losses, "diagnostics": health}
-
-    def after_step(self, schedules: Mapping[str, float]) -> None:
-        self.teacher.update(self.student, schedules["momentum"])
-
-    def gradient_diagnostics(self) -> dict[str, Tensor]:
-        return self.student.stem.gradient_diagnostics() | {"ema_distance": self.teacher.distance(self.student)}
-
-    def check_health(self, metrics: Mapping[str, float]) -> str | None:
-        return collapse(metrics, self.data.batch)

@@ -86,7 +86,7 @@ class LeJEPA(Method):
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
         config = self.config
-        clips = to_logmel(self.student, batch, self.data.gain_db if self.training else None)
+        clips = to_logmel(self.student, batch, self.data.gain(self.training))
         masks = draw_masks(config.masking, clips.grid, clips.columns).to(clips.mel.device)
 
         mean_BVD = mean_visible_tokens(encode_visible(self.student, clips, masks.visible, masks.visible_valid), masks)

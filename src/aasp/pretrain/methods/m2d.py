@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,10 +19,11 @@ from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.ema import Average, AverageConfig
 from aasp.pretrain.encoding import encode_visible, to_logmel
-from aasp.pretrain.health import collapse, embedding_health
+from aasp.pretrain.health import embedding_health
 from aasp.pretrain.losses.cosine import cosine_loss
 from aasp.pretrain.masking import MaskingConfig, draw_masks
-from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
+from aasp.pretrain.methods.contract import Gather
+from aasp.pretrain.methods.teacher import TeacherMethod, TeacherMethodConfig
 from aasp.pretrain.predictors import PredictorConfig, build_predictor
 from aasp.pretrain.targets import standardised_tokens
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class M2DConfig(MethodConfig):
+class M2DConfig(TeacherMethodConfig):
     """M2D.
 
     Attributes:
@@ -52,11 +52,8 @@ class M2DConfig(MethodConfig):
     def build(self, recipe: Recipe, gather: Gather) -> M2D:
         return M2D(self, recipe, gather)
 
-    def schedules(self, steps: int, more: int = 0) -> dict[str, np.ndarray]:
-        return {"momentum": self.teacher.schedule(steps, more)}
 
-
-class M2D(Method):
+class M2D(TeacherMethod[AudioEncoder]):
     """Online network, target network, predictor; `forward` is the training step.
 
     Args:
@@ -68,14 +65,14 @@ class M2D(Method):
     exported = "student."
 
     def __init__(self, config: M2DConfig, recipe: Recipe, gather: Gather) -> None:
-        super().__init__()
-        self.config, self.gather, self.data, width = config, gather, recipe.data, recipe.model.encoder.width
+        super().__init__(recipe, gather)
+        self.config, width = config, recipe.model.encoder.width
         self.student = AudioEncoder(recipe.model)
         self.teacher = Average(self.student)
         self.predictor = build_predictor(config.predictor, width, width)
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
-        clips = to_logmel(self.student, batch, self.data.gain_db if self.training else None)
+        clips = to_logmel(self.student, batch, self.data.gain(self.training))
         masks = draw_masks(self.config.masking, clips.grid, clips.columns).to(clips.mel.device)
 
         x = encode_visible(self.student, clips, masks.visible, masks.visible_valid)
@@ -91,15 +88,6 @@ class M2D(Method):
             health = self.student.stem.diagnostics(clips.mel)
             health |= embedding_health(predicted_BVmD, target_BVmD.flatten(0, 1), cls_BVD)
         return {"loss": loss, "losses": {"frame": loss}, "diagnostics": health}
-
-    def after_step(self, schedules: Mapping[str, float]) -> None:
-        self.teacher.update(self.student, schedules["momentum"])
-
-    def gradient_diagnostics(self) -> dict[str, Tensor]:
-        return self.student.stem.gradient_diagnostics() | {"ema_distance": self.teacher.distance(self.student)}
-
-    def check_health(self, metrics: Mapping[str, float]) -> str | None:
-        return collapse(metrics, self.data.batch)
 
 
 def check_masking(masking: MaskingConfig) -> None:

@@ -75,7 +75,7 @@ class MAE(Method):
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
         student, weights = self.student, self.config.losses
-        clips = to_logmel(student, batch, self.data.gain_db if self.training else None)
+        clips = to_logmel(student, batch, self.data.gain(self.training))
         masks = draw_masks(self.config.masking, clips.grid, clips.columns).to(clips.mel.device)
 
         encode = encode_visible_layers if self.config.predictor.form == "weighted" else encode_visible

@@ -22,12 +22,13 @@ from torch import Tensor
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.ema import Average, AverageConfig
 from aasp.pretrain.encoding import encode_visible, to_logmel
-from aasp.pretrain.health import collapse, embedding_health
+from aasp.pretrain.health import embedding_health
 from aasp.pretrain.losses.cosine import cosine_loss
 from aasp.pretrain.losses.distillation import distillation_loss
 from aasp.pretrain.masking import MaskingConfig, draw_masks
-from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
+from aasp.pretrain.methods.contract import Gather
 from aasp.pretrain.methods.m2d import check_masking
+from aasp.pretrain.methods.teacher import TeacherMethod, TeacherMethodConfig
 from aasp.pretrain.predictors import PredictorConfig, build_predictor
 from aasp.pretrain.prototypes import Centre, PrototypeHead, PrototypesConfig
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class MATPACConfig(MethodConfig):
+class MATPACConfig(TeacherMethodConfig):
     """MATPAC.
 
     Attributes:
@@ -62,18 +63,18 @@ class MATPACConfig(MethodConfig):
         return ("the teacher's centre is moved",)
 
     def schedules(self, steps: int, more: int = 0) -> dict[str, np.ndarray]:
-        return {"momentum": self.teacher.schedule(steps, more)} | self.prototypes.schedules(steps, more)
+        return super().schedules(steps, more) | self.prototypes.schedules(steps, more)
 
 
-class MATPAC(Method):
+class MATPAC(TeacherMethod[AudioEncoder]):
     """Online network, target network, predictor, heads; `forward` is the training step."""
 
     exported = "student."
     temperature: Tensor
 
     def __init__(self, config: MATPACConfig, recipe: Recipe, gather: Gather) -> None:
-        super().__init__()
-        self.config, self.gather, self.data = config, gather, recipe.data
+        super().__init__(recipe, gather)
+        self.config = config
         width, own = recipe.model.encoder.width, config.prototypes
         self.student = AudioEncoder(recipe.model)
         self.teacher = Average(self.student)
@@ -85,7 +86,7 @@ class MATPAC(Method):
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
         own = self.config.prototypes
-        clips = to_logmel(self.student, batch, self.data.gain_db if self.training else None)
+        clips = to_logmel(self.student, batch, self.data.gain(self.training))
         masks = draw_masks(self.config.masking, clips.grid, clips.columns).to(clips.mel.device)
 
         x = encode_visible(self.student, clips, masks.visible, masks.visible_valid)
@@ -109,12 +110,6 @@ class MATPAC(Method):
         return {"loss": loss, "losses": losses, "diagnostics": health}
 
     def after_step(self, schedules: Mapping[str, float]) -> None:
-        self.teacher.update(self.student, schedules["momentum"])
+        super().after_step(schedules)
         self.teacher_head.update(self.head, schedules["head_momentum"])
         self.temperature.fill_(schedules["teacher_temperature"])
-
-    def gradient_diagnostics(self) -> dict[str, Tensor]:
-        return self.student.stem.gradient_diagnostics() | {"ema_distance": self.teacher.distance(self.student)}
-
-    def check_health(self, metrics: Mapping[str, float]) -> str | None:
-        return collapse(metrics, self.data.batch)

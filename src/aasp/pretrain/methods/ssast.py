@@ -68,7 +68,7 @@ class SSAST(Method):
         return float(getattr(self.config.losses, name))
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
-        clips = to_logmel(self.student, batch, self.data.gain_db if self.training else None)
+        clips = to_logmel(self.student, batch, self.data.gain(self.training))
         masks = draw_masks(self.config.masking, clips.grid, clips.columns).to(clips.mel.device)
 
         x = encode_masked(self.student, clips, masks, self.mask_token)

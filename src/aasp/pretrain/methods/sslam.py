@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,12 +24,13 @@ from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.ema import Average, AverageConfig
 from aasp.pretrain.encoding import encode_all, encode_visible, to_logmel
-from aasp.pretrain.health import collapse, embedding_health
+from aasp.pretrain.health import embedding_health
 from aasp.pretrain.losses.frame import frame_loss
 from aasp.pretrain.losses.retention import retention_loss
 from aasp.pretrain.losses.utterance import utterance_loss
 from aasp.pretrain.masking import MaskingConfig, draw_masks
-from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
+from aasp.pretrain.methods.contract import Gather
+from aasp.pretrain.methods.teacher import TeacherMethod, TeacherMethodConfig
 from aasp.pretrain.mixtures import MixingConfig, check_partners, drawn_partners, mixed_parts, mixed_with
 from aasp.pretrain.predictors import ConvolutionDecoder, DecoderConfig
 from aasp.pretrain.targets import layer_targets
@@ -61,7 +61,7 @@ class SSLAMLossesConfig:
 
 
 @dataclass(frozen=True)
-class SSLAMConfig(MethodConfig):
+class SSLAMConfig(TeacherMethodConfig):
     """SSLAM.
 
     Attributes:
@@ -85,21 +85,18 @@ class SSLAMConfig(MethodConfig):
     def across(self, recipe: Recipe) -> tuple[str, ...]:
         return ("clips are mixed with others",)
 
-    def schedules(self, steps: int, more: int = 0) -> dict[str, np.ndarray]:
-        return {"momentum": self.teacher.schedule(steps, more)}
-
     def check(self, recipe: Recipe, processes: int) -> None:
         check_partners(recipe.data.batch, processes)
 
 
-class SSLAM(Method):
+class SSLAM(TeacherMethod[AudioEncoder]):
     """Student, teacher, decoder; `forward` is the training step."""
 
     exported = "student."
 
     def __init__(self, config: SSLAMConfig, recipe: Recipe, gather: Gather) -> None:
-        super().__init__()
-        self.config, self.gather, self.data, self.layers = config, gather, recipe.data, recipe.model.encoder.depth
+        super().__init__(recipe, gather)
+        self.config, self.layers = config, recipe.model.encoder.depth
         config.check(recipe, processes=1)
         self.student = AudioEncoder(recipe.model)
         self.teacher = Average(self.student)
@@ -107,7 +104,7 @@ class SSLAM(Method):
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
         weights, count = self.config.losses, len(batch["length"])
-        clips = to_logmel(self.student, batch, self.data.gain_db if self.training else None)
+        clips = to_logmel(self.student, batch, self.data.gain(self.training))
         partner_B = drawn_partners(count)
         both, mixed_BN = mixed_with(clips, partner_B, self.config.mixing, self.student.stem.patch[0])
         masks = draw_masks(self.config.masking, both.grid, both.columns).to(both.mel.device)
@@ -134,12 +131,3 @@ class SSLAM(Method):
             health = {"summary_deviation": summary_2BD[:count].std(0, correction=0).mean()}
             health |= self.student.stem.diagnostics(clips.mel) | embedding_health(predicted, target_2BND, cls_2BVD)
         return {"loss": loss, "losses": losses, "diagnostics": health}
-
-    def after_step(self, schedules: Mapping[str, float]) -> None:
-        self.teacher.update(self.student, schedules["momentum"])
-
-    def gradient_diagnostics(self) -> dict[str, Tensor]:
-        return self.student.stem.gradient_diagnostics() | {"ema_distance": self.teacher.distance(self.student)}
-
-    def check_health(self, metrics: Mapping[str, float]) -> str | None:
-        return collapse(metrics, self.data.batch)
