@@ -54,7 +54,7 @@ class Autoencoder(Method):
         clips = to_logmel(self.encoder, batch)
         masks = draw_masks(self.config.masking, clips.grid, clips.columns).to(clips.mel.device)
         seen = encode_visible(self.encoder, clips, masks.visible, masks.visible_valid)
-        predicted = self.predictor.hidden(seen, masks, clips)
+        predicted = self.predictor.predict(seen, masks, clips)
         target = gather_patches(normalised_patches(self.encoder.stem, clips.mel), masks.hidden)
         loss = frame_loss(predicted, target, masks.hidden_valid)
         return {"loss": loss, "losses": {"patches": loss}, "diagnostics": {}}

@@ -52,7 +52,7 @@ def test_hidden_patches_are_reconstructed() -> None:
                 predicted = [method.heads[kind](x) for kind in ("generative", "discriminative")]
             else:
                 x = encode_visible(method.student, clips, masks.visible, masks.visible_valid)
-                predicted = list(method.predictor.hidden(x, masks, clips).split(256, dim=-1))
+                predicted = list(method.predictor.predict(x, masks, clips).split(256, dim=-1))
         patches = patches_of(clips.mel)
         if name == "audio_mae_tiny":
             patches = (patches - patches.mean(-1, keepdims=True)) / np.sqrt(patches.var(-1, keepdims=True) + 1e-6)
@@ -86,7 +86,7 @@ def test_matpac_classifies_what_the_target_network_sees() -> None:
     method.eval().centre.mean.copy_(torch.linspace(0, 0.1, 24))
     clips = to_logmel(method.student, data)
     out, masks = step(method, clips, data)
-    predicted = method.predictor.hidden(
+    predicted = method.predictor.predict(
         encode_visible(method.student, clips, masks.visible, masks.visible_valid), masks, clips
     )
     target = encode_visible(method.teacher.model, clips, masks.hidden, masks.hidden_valid)[:, 1:].unflatten(0, (3, 2))
@@ -128,7 +128,7 @@ def test_sslam_predicts_the_sources_of_a_mixture() -> None:
     both = Clips(mels, (7, 8), torch.full((4,), 7), None, torch.full((4,), mel.shape[1]))
     masks = draw_masks(method.config.masking, both.grid, both.columns)
     x = encode_visible(method.student, both, masks.visible, masks.visible_valid)
-    predicted, cls = method.predictor.hidden(x, masks, both).numpy(), x[:, 0].unflatten(0, (4, 2)).numpy()
+    predicted, cls = method.predictor.predict(x, masks, both).numpy(), x[:, 0].unflatten(0, (4, 2)).numpy()
     layers = [y[:, 1:].numpy() for y in encode_all(method.teacher.model, both, layers=True).ffn]
     instance = lambda y: (y - y.mean(1, keepdims=True)) / np.sqrt(y.var(1, keepdims=True) + 1e-5)
     norm = lambda y: (y - y.mean(-1, keepdims=True)) / np.sqrt(y.var(-1, keepdims=True) + 1e-5)
@@ -166,7 +166,7 @@ def test_data2vec_predicts_the_configured_number_of_last_layers() -> None:
     clips = to_logmel(method.student, data)
     out, masks = step(method, clips, data)
     x = encode_visible(method.student, clips, masks.visible, masks.visible_valid)
-    predicted = method.predictor.hidden(x, masks, clips).numpy()
+    predicted = method.predictor.predict(x, masks, clips).numpy()
     last = encode_all(method.teacher.model, clips, layers=True).ffn[-1][:, 1:].numpy()
     target = (last - last.mean(1, keepdims=True)) / np.sqrt(last.var(1, keepdims=True) + 1e-5)
     target = (target - target.mean(-1, keepdims=True)) / np.sqrt(target.var(-1, keepdims=True) + 1e-5)
@@ -183,7 +183,7 @@ def test_beats_predicts_the_labels_of_hidden_patches() -> None:
     clips = to_logmel(method.student, data)
     out, masks = step(method, clips, data)
     x = encode_visible(method.student, clips, masks.visible, masks.visible_valid)
-    probability = softmax(method.predictor.hidden(x, masks, clips).double().numpy())
+    probability = softmax(method.predictor.predict(x, masks, clips).double().numpy())
     labels = method.tokenizer(clips, method.student.stem).numpy()
     positions = np.argwhere(masks.hidden_valid.numpy())
     predicted = [(probability[b, v, i], labels[b, masks.hidden[b, v, i]]) for b, v, i in positions]

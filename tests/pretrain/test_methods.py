@@ -223,7 +223,7 @@ def test_eat_predicts_all_layers_of_a_teacher_that_sees_everything() -> None:
     assert len(outputs) == 2
     frame, summary = averaged_layers(outputs, clips.valid.float(), instance=True)
     x = encode_visible(method.student, clips, masks.visible, masks.visible_valid)
-    predicted, cls = method.predictor.hidden(x, masks, clips), x[:, 0].unflatten(0, (3, -1))
+    predicted, cls = method.predictor.predict(x, masks, clips), x[:, 0].unflatten(0, (3, -1))
     errors, utterance = [], []
     for b in range(3):
         for v in range(masks.hidden.shape[1]):
@@ -287,7 +287,7 @@ def test_m2d_compares_directions_of_standardised_tokens() -> None:
     loss = method(data)["loss"]
     torch.manual_seed(5)
     masks = draw_masks(method.config.masking, clips.grid, clips.columns)
-    predicted = method.predictor.hidden(
+    predicted = method.predictor.predict(
         encode_visible(method.student, clips, masks.visible, masks.visible_valid), masks, clips
     )
     target = encode_visible(method.teacher.model, clips, masks.hidden, masks.hidden_valid)[:, 1:]

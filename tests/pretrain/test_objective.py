@@ -249,8 +249,10 @@ def test_mixtures_add_source_retention_and_leave_the_losses_of_clips_alone(monke
     rows = lambda end: Masks(*(x[:end] for x in vars(masks).values()))
     monkeypatch.setattr(module, "draw_masks", lambda config, grid, columns: rows(len(columns)))
     predictions: list[torch.Tensor] = []
-    hidden = mixed.predictor.hidden
-    monkeypatch.setattr(mixed.predictor, "hidden", lambda *given: predictions.append(hidden(*given)) or predictions[-1])
+    predict = mixed.predictor.predict
+    monkeypatch.setattr(
+        mixed.predictor, "predict", lambda *given: predictions.append(predict(*given)) or predictions[-1]
+    )
     alone, both = plain(data), mixed(data)
     for name in ("utterance", "contrastive"):
         torch.testing.assert_close(both["losses"][name], alone["losses"][name], rtol=1e-5, atol=1e-5)

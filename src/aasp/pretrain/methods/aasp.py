@@ -104,7 +104,7 @@ class AaSP(TeacherMethod[AudioEncoder]):
 
         x = encode_visible(student, clips, masks.visible, masks.visible_valid)
         cls_BVD = x[:, 0].unflatten(0, masks.visible.shape[:2])[:count]
-        predicted, logits = self.predictor.hidden(x, masks, clips).split(self.outputs, dim=-1)
+        predicted, logits = self.predictor.predict(x, masks, clips).split(self.outputs, dim=-1)
         view_BVD = cls_BVD if config.losses.compared == "class" else mean_visible_tokens(x, masks)[:count]
         embedding = self.projector(view_BVD)
 

@@ -79,7 +79,7 @@ class BEATs(Method):
             labels_BN = self.tokenizer(clips, self.student.stem)
 
         x = encode_visible(self.student, clips, masks.visible, masks.visible_valid)
-        logits_BVmK = self.predictor.hidden(x, masks, clips)
+        logits_BVmK = self.predictor.predict(x, masks, clips)
         labels_BVm = gather_patches(labels_BN, masks.hidden)
         loss = code_loss(logits_BVmK, labels_BVm, masks.hidden_valid, self.gather)
         health = {}

@@ -106,7 +106,7 @@ class EAT(TeacherMethod[AudioEncoder]):
 
         x = encode_visible(self.student, clips, masks.visible, masks.visible_valid)
         cls_BVD = x[:, 0].unflatten(0, masks.visible.shape[:2])
-        predicted = self.predictor.hidden(x, masks, clips)
+        predicted = self.predictor.predict(x, masks, clips)
 
         losses = {
             "frame": frame_loss(predicted, gather_patches(target_BND, masks.hidden), masks.hidden_valid, self.gather),

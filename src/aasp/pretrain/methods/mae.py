@@ -80,7 +80,7 @@ class MAE(Method):
 
         encode = encode_visible_layers if self.config.predictor.form == "weighted" else encode_visible
         x = encode(student, clips, masks.visible, masks.visible_valid)
-        generated, compared = self.predictor.hidden(x, masks, clips).split(self.outputs, dim=-1)
+        generated, compared = self.predictor.predict(x, masks, clips).split(self.outputs, dim=-1)
 
         plain_BNP = student.stem.cut(clips.mel.detach()).flatten(1, 2).flatten(2)
         target_BNP = plain_BNP if self.config.target == "plain" else normalised_patches(student.stem, clips.mel)

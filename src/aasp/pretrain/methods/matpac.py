@@ -90,7 +90,7 @@ class MATPAC(TeacherMethod[AudioEncoder]):
         masks = draw_masks(self.config.masking, clips.grid, clips.columns).to(clips.mel.device)
 
         x = encode_visible(self.student, clips, masks.visible, masks.visible_valid)
-        predicted_BVmD = self.predictor.hidden(x, masks, clips)
+        predicted_BVmD = self.predictor.predict(x, masks, clips)
         with torch.no_grad():
             hidden = encode_visible(self.teacher.model, clips, masks.hidden, masks.hidden_valid)[:, 1:]
             target_BVmD = hidden.unflatten(0, masks.hidden.shape[:2]).float()

@@ -118,7 +118,7 @@ class SSLAM(TeacherMethod[AudioEncoder]):
 
         x = encode_visible(self.student, both, masks.visible, masks.visible_valid)
         cls_2BVD = x[:, 0].unflatten(0, masks.visible.shape[:2])
-        predicted = self.predictor.hidden(x, masks, both)
+        predicted = self.predictor.predict(x, masks, both)
 
         losses = {
             "frame": frame_loss(predicted, gather_patches(target_2BND, masks.hidden), masks.hidden_valid, self.gather),

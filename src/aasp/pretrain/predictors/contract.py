@@ -1,6 +1,6 @@
 """Interface of predictors: predict hidden patches from visible ones.
 
-Legend: B sequences (views of clips), V views, n visible patches (and the class token), m hidden ones, G x F grid,
+Legend: B sequences (views of clips), V views, n visible patches (and the class token), m hidden ones, N = G x F grid,
 D encoder width, W predictor width.
 """
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from aasp.pretrain.encoding import Clips
 from aasp.pretrain.masking import Masks
@@ -43,7 +44,7 @@ class Predictor(nn.Module, ABC):
             hidden_valid_Bm: which hidden patches are valid.
         """
 
-    def hidden(self, context: Tensor, masks: Masks, clips: Clips) -> Tensor:
+    def predict(self, context: Tensor, masks: Masks, clips: Clips) -> Tensor:
         """`forward` for all views of a batch, shape (B, V, m, outputs).
 
         Args:
@@ -79,3 +80,12 @@ class SizedPredictor(Predictor):
     @abstractmethod
     def block(self, config: PredictorConfig) -> nn.Module:
         """Build one block."""
+
+    def queries(self, positions_NW: Tensor, hidden_Bm: Tensor) -> Tensor:
+        """The mask token at each hidden position, shape (B, m, W)."""
+        return positions_NW[hidden_Bm] + self.mask_token.to(positions_NW.dtype)
+
+    @staticmethod
+    def with_class(valid_Bn: Tensor | None) -> Tensor | None:
+        """Which tokens of the context are valid, the class token first, which always is: shape (B, 1 + n)."""
+        return None if valid_Bn is None else functional.pad(valid_Bn, (1, 0), value=True)

@@ -117,10 +117,10 @@ def filled(
     empty_BNW: Tensor, tokens_BnW: Tensor, visible_Bn: Tensor, valid_Bn: Tensor | None, grid: tuple[int, int]
 ) -> Tensor:
     """Visible tokens at their grid positions, `empty_BNW` at all others, shape (B, W, G, F)."""
-    places = visible_Bn[..., None].expand_as(tokens_BnW)
+    index_BnW = visible_Bn[..., None].expand_as(tokens_BnW)
     if valid_Bn is not None:
-        tokens_BnW = torch.where(valid_Bn[..., None], tokens_BnW, empty_BNW.gather(1, places))
-    return empty_BNW.scatter(1, places, tokens_BnW).mT.unflatten(2, grid)
+        tokens_BnW = torch.where(valid_Bn[..., None], tokens_BnW, empty_BNW.gather(1, index_BnW))
+    return empty_BNW.scatter(1, index_BnW, tokens_BnW).mT.unflatten(2, grid)
 
 
 def at(x_BWGF: Tensor, hidden_Bm: Tensor) -> Tensor:

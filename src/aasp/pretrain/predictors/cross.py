@@ -49,16 +49,15 @@ class CrossPredictor(SizedPredictor):
         valid_Bn: Tensor | None = None,
         hidden_valid_Bm: Tensor | None = None,
     ) -> Tensor:
-        places = sincos_positions(grid, self.config.width, context_BnD.device)
-        context = self.with_positions(self.context(context_BnD), places, visible_Bn)
-        queries = places[hidden_Bm] + self.mask_token.to(places.dtype)
-        with_class = None if valid_Bn is None else functional.pad(valid_Bn, (1, 0), value=True)
+        positions_NW = sincos_positions(grid, self.config.width, context_BnD.device)
+        context_BnW = self.with_positions(self.context(context_BnD), positions_NW, visible_Bn)
+        queries_BmW, valid = self.queries(positions_NW, hidden_Bm), self.with_class(valid_Bn)
         for block in self.blocks:
-            queries = block(queries, context, with_class)
-        return self.head(self.norm(queries))
+            queries_BmW = block(queries_BmW, context_BnW, valid)
+        return self.head(self.norm(queries_BmW))
 
-    def with_positions(self, context_BnW: Tensor, places_NW: Tensor, visible_Bn: Tensor) -> Tensor:
+    def with_positions(self, context_BnW: Tensor, positions_NW: Tensor, visible_Bn: Tensor) -> Tensor:
         """Class token and visible tokens, (B, 1 + n, W), the latter with positions if the configuration says so."""
         if not self.config.context_positions:
             return context_BnW
-        return context_BnW + functional.pad(places_NW[visible_Bn], (0, 0, 1, 0)).to(context_BnW.dtype)
+        return context_BnW + functional.pad(positions_NW[visible_Bn], (0, 0, 1, 0)).to(context_BnW.dtype)

@@ -34,13 +34,12 @@ class SelfPredictor(SizedPredictor):
         valid_Bn: Tensor | None = None,
         hidden_valid_Bm: Tensor | None = None,
     ) -> Tensor:
-        context = self.context(context_BnD)
-        places = sincos_positions(grid, self.config.width, context.device)
-        queries = places[hidden_Bm] + self.mask_token.to(places.dtype)
-        x = torch.cat([context + functional.pad(places[visible_Bn], (0, 0, 1, 0)), queries], dim=1)
-        valid = None
-        if valid_Bn is not None and hidden_valid_Bm is not None:
-            valid = torch.cat([functional.pad(valid_Bn, (1, 0), value=True), hidden_valid_Bm], dim=1)
+        context_BnW = self.context(context_BnD)
+        positions_NW = sincos_positions(grid, self.config.width, context_BnW.device)
+        context_BnW = context_BnW + functional.pad(positions_NW[visible_Bn], (0, 0, 1, 0))
+        x = torch.cat([context_BnW, self.queries(positions_NW, hidden_Bm)], dim=1)
+        valid = self.with_class(valid_Bn)
+        valid = None if valid is None or hidden_valid_Bm is None else torch.cat([valid, hidden_valid_Bm], dim=1)
         for block in self.blocks:
             x, _ = block(x, valid)
-        return self.head(self.norm(x[:, context.shape[1] :]))
+        return self.head(self.norm(x[:, context_BnW.shape[1] :]))

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from aasp.casting import LayerNorm
 from aasp.model.positions import sincos_positions
@@ -48,10 +47,10 @@ class WeightedCrossPredictor(CrossPredictor):
         hidden_valid_Bm: Tensor | None = None,
     ) -> Tensor:
         """As in `Predictor`, but with all layers in the context: (B, 1 + n, L, D)."""
-        places = sincos_positions(grid, self.config.width, context_BnD.device)
-        queries = places[hidden_Bm] + self.mask_token.to(places.dtype)
-        with_class = None if valid_Bn is None else functional.pad(valid_Bn, (1, 0), value=True)
+        positions_NW = sincos_positions(grid, self.config.width, context_BnD.device)
+        queries_BmW, valid = self.queries(positions_NW, hidden_Bm), self.with_class(valid_Bn)
         mixtures = self.layer_weights.to(context_BnD.dtype) @ context_BnD  # (B, 1 + n, depth, D)
         for block, norm, mixture in zip(self.blocks, self.norms, mixtures.unbind(2), strict=True):
-            queries = block(queries, self.with_positions(self.context(norm(mixture)), places, visible_Bn), with_class)
-        return self.head(self.norm(queries))
+            context_BnW = self.with_positions(self.context(norm(mixture)), positions_NW, visible_Bn)
+            queries_BmW = block(queries_BmW, context_BnW, valid)
+        return self.head(self.norm(queries_BmW))

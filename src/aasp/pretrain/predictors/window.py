@@ -46,8 +46,8 @@ class WindowPredictor(SizedPredictor):
         tokens = widened(self.context(context_BnD)[:, 1:])
         empty = self.mask_token.to(tokens.dtype).expand(len(tokens), grid[0] * grid[1], -1)
         x_BWGF = filled(empty, tokens, visible_Bn, valid_Bn, grid)
-        places = sincos_positions(grid, self.config.width, tokens.device).to(tokens.dtype)
-        x_BGFW = x_BWGF.movedim(1, -1) + places.unflatten(0, grid)
+        positions_NW = sincos_positions(grid, self.config.width, tokens.device).to(tokens.dtype)
+        x_BGFW = x_BWGF.movedim(1, -1) + positions_NW.unflatten(0, grid)
         there_BGF = _there(visible_Bn, hidden_Bm, grid, valid_Bn, hidden_valid_Bm)
         for index, block in enumerate(self.blocks):
             shift = SIDE // 2 if index % 2 and grid[0] > SIDE else 0
