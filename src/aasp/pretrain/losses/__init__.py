@@ -46,6 +46,11 @@ class LossesConfig:
             raise AaspError("losses: frame, utterance and contrastive are all 0, nothing would be learned; raise one")
 
     @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each loss by name."""
+        return {name: getattr(self, name) for name in ("frame", "utterance", "contrastive", "retention", "spectrum")}
+
+    @property
     def weighted(self) -> list[str]:
         """Names of the losses with a nonzero weight."""
         return [name for name in ("frame", "utterance", "contrastive") if getattr(self, name)]

@@ -96,9 +96,9 @@ class AaSP(TeacherMethod[AudioEncoder]):
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
         config, student, count = self.config, self.student, len(batch["length"])
         clips = to_logmel(student, batch, self.data.gain(self.training))
-        if config.losses.retention:
+        if config.losses.retention:  # mixtures follow the clips
             partner_B = drawn_partners(count)
-            clips, mixed_BN = mixed_with(clips, partner_B, MixingConfig(), student.stem.patch[0])  # mixtures come last
+            clips, mixed_BN = mixed_with(clips, partner_B, MixingConfig(), student.stem.patch[0])
         masks = draw_masks(config.masking, clips.grid, clips.columns).to(clips.mel.device)
         target_BND, summary_BD, deviation = self.targets(clips, count)
 
@@ -118,17 +118,13 @@ class AaSP(TeacherMethod[AudioEncoder]):
             losses["retention"] = retention_loss(predicted, target_BND[:count], other_BND, mixed_BN, masks, self.gather)
         if self.spectrum is not None:
             losses["spectrum"] = self.spectrum(student.stem, clips.mel, clips.valid, self.gather)
-        weights = vars(config.losses) | {"codes": config.codebook.weight}
         if self.codebook is not None:
             codes_BN = patch_codes(self.codebook, student.stem, clips, self.gather, learn=self.training)
             losses["codes"] = code_loss(logits, gather_patches(codes_BN, masks.hidden), masks.hidden_valid, self.gather)
-        health = {} if deviation is None or not diagnose else {"summary_deviation": deviation}
-        if diagnose:
-            health |= {} if self.codebook is None else {"codes_used": self.codebook.perplexity()}
-            own = lambda x: config.teacher.teacher_channels(x, cls_BVD.shape[-1])
-            health |= student.stem.diagnostics(clips.mel) | embedding_health(own(predicted), own(target_BND), cls_BVD)
-        weighted = [weights[name] * value for name, value in losses.items()]
-        return {"loss": torch.stack(weighted).sum(), "losses": losses, "diagnostics": health}
+        weights = config.losses.weights | {"codes": config.codebook.weight}
+        loss = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
+        health = self.diagnostics(clips, predicted, target_BND, cls_BVD, deviation) if diagnose else {}
+        return {"loss": loss, "losses": losses, "diagnostics": health}
 
     @torch.no_grad()
     def targets(self, clips: Clips, count: int | None = None) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -136,3 +132,14 @@ class AaSP(TeacherMethod[AudioEncoder]):
         config = self.config.teacher
         frame_BND, summary_BD = teacher_targets(config, self.teacher.model, clips)
         return frame_BND, *utterance_target(summary_BD[:count], config.utterance, self.gather)
+
+    def diagnostics(
+        self, clips: Clips, predicted: Tensor, target_BND: Tensor, cls_BVD: Tensor, deviation: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Metrics of summaries, codes, stem, targets and predictions, and class tokens."""
+        health = {} if deviation is None else {"summary_deviation": deviation}
+        if self.codebook is not None:
+            health["codes_used"] = self.codebook.perplexity()
+        own = lambda x: self.config.teacher.teacher_channels(x, cls_BVD.shape[-1])
+        health |= self.student.stem.diagnostics(clips.mel)
+        return health | embedding_health(own(predicted), own(target_BND), cls_BVD)
