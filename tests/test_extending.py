@@ -20,7 +20,7 @@ CHANGES = dict(re.findall(DIFF, PAGE, re.MULTILINE | re.DOTALL))
 IMPORTS = """
 import torch
 from torch import nn
-from aasp.pretrain.ema import Average
+from aasp.pretrain.ema import EMA
 from aasp.pretrain.predictors import Predictor
 from aasp.pretrain.targets import standardised_tokens
 from aasp.pretrain.masking import SCHEMES

@@ -9,7 +9,7 @@ from torch import nn
 
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
-from aasp.pretrain.ema import Average
+from aasp.pretrain.ema import EMA
 from aasp.pretrain.encoding import Clips
 from aasp.pretrain.methods.aasp import AaSP, AaSPConfig
 from aasp.pretrain.recipe import Recipe
@@ -39,7 +39,7 @@ def test_targets_see_valid_tokens_only(instance: bool) -> None:
 def test_the_average_moves_by_one_minus_momentum_and_takes_no_gradient() -> None:
     torch.manual_seed(0)
     student = AudioEncoder(AudioEncoderConfig(encoder=EncoderConfig(32, 2, 4)))
-    teacher = Average(student)
+    teacher = EMA(student)
     before = {name: p.clone() for name, p in teacher.model.named_parameters()}
     with torch.no_grad():
         for p in student.parameters():
@@ -78,7 +78,7 @@ def test_tokens_are_standardised_each_over_its_own_channels() -> None:
 
 def test_a_teacher_follows_the_statistics_of_a_batch_norm() -> None:
     student = nn.BatchNorm1d(3)
-    teacher = Average(student)
+    teacher = EMA(student)
     student(5 + torch.randn(64, 3))
     teacher.update(student, 0.75)
     torch.testing.assert_close(teacher.model.running_mean, 0.25 * student.running_mean)
@@ -86,6 +86,6 @@ def test_a_teacher_follows_the_statistics_of_a_batch_norm() -> None:
 
 
 def test_a_teacher_has_no_stochastic_depth() -> None:
-    teacher = Average(nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5)))
+    teacher = EMA(nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5)))
     around = nn.ModuleList([teacher]).train()
     assert around.training and not any(part.training for part in teacher.modules())

@@ -16,7 +16,7 @@ from aasp.config import check_range
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.augment import AugmentConfig
-from aasp.pretrain.ema import Average, AverageConfig
+from aasp.pretrain.ema import EMA, EMAConfig
 from aasp.pretrain.heads import BatchHead
 from aasp.pretrain.methods.contract import Gather
 from aasp.pretrain.methods.teacher import TeacherMethod, TeacherMethodConfig
@@ -36,7 +36,7 @@ class BootstrapConfig(TeacherMethodConfig):
     """
 
     augment: AugmentConfig = field(default_factory=AugmentConfig)
-    teacher: AverageConfig = field(default_factory=AverageConfig)
+    teacher: EMAConfig = field(default_factory=EMAConfig)
     head: tuple[int, int] = (4096, 256)
 
     def __post_init__(self) -> None:
@@ -81,7 +81,7 @@ class Bootstrap(TeacherMethod[Projected]):
     def __init__(self, config: BootstrapConfig, recipe: Recipe, gather: Gather) -> None:
         super().__init__(recipe, gather)
         self.student = Projected(recipe, config.head, gather)
-        self.teacher = Average(self.student)
+        self.teacher = EMA(self.student)
         self.predictor = BatchHead(config.head[1], *config.head, gather)
 
     def predict(self, x: Tensor, valid: Tensor | None = None) -> Tensor:

@@ -18,7 +18,7 @@ from aasp.training.schedules import constant, ramp
 
 
 @dataclass(frozen=True)
-class AverageConfig:
+class EMAConfig:
     """An exponential moving average.
 
     Attributes:
@@ -43,7 +43,7 @@ class AverageConfig:
 Source = TypeVar("Source", bound=nn.Module)
 
 
-class Average(nn.Module, Generic[Source]):
+class EMA(nn.Module, Generic[Source]):
     """An exponential moving average of a module; always in evaluation mode, without stochastic depth.
 
     Parameters and statistics in buffers (of a batch norm) are averaged; other buffers, such as counts, are copied.

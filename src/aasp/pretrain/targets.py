@@ -17,14 +17,14 @@ from torch.nn import functional
 from aasp.config import check_range
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderOutput
-from aasp.pretrain.ema import AverageConfig
+from aasp.pretrain.ema import EMAConfig
 from aasp.pretrain.encoding import Clips, encode_all
 from aasp.pretrain.losses.valid import Gather
 from aasp.stems.contract import Stem
 
 
 @dataclass(frozen=True)
-class TeacherConfig(AverageConfig):
+class TeacherConfig(EMAConfig):
     """AaSP's teacher: the exponential moving average and its targets.
 
     Attributes:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.codebook import CODEBOOKS, CodebookConfig, NoCodebookConfig, code_loss, patch_codes
-from aasp.pretrain.ema import Average
+from aasp.pretrain.ema import EMA
 from aasp.pretrain.encoding import Clips, encode_visible, mean_visible_tokens, to_logmel
 from aasp.pretrain.heads import projector
 from aasp.pretrain.health import embedding_health
@@ -86,7 +86,7 @@ class AaSP(TeacherMethod[AudioEncoder]):
         config.losses.check(recipe.data.batch, config.masking.views, config.teacher.utterance, config.codebook.weight)
         width, patch = recipe.model.encoder.width, recipe.model.stem.patch
         self.student = AudioEncoder(recipe.model)
-        self.teacher = Average(self.student)
+        self.teacher = EMA(self.student)
         self.outputs = (config.teacher.target_width(recipe.model), config.codebook.count)
         self.predictor = build_predictor(config.predictor, width, sum(self.outputs))
         self.codebook = config.codebook.build(patch[0] * patch[1])

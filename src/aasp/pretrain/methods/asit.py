@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from aasp.config import check_range
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.augment import corrupted, swapped
-from aasp.pretrain.ema import Average, AverageConfig
+from aasp.pretrain.ema import EMA, EMAConfig
 from aasp.pretrain.encoding import check_single, encode_all, to_logmel
 from aasp.pretrain.health import embedding_health
 from aasp.pretrain.losses.distillation import distillation_loss
@@ -54,7 +54,7 @@ class ASiTConfig(TeacherMethodConfig):
     kind: Literal["asit"] = "asit"
     seconds: float = 5.935
     masking: MaskingConfig = field(default_factory=lambda: MaskingConfig(views=1, keep_ratio=0.3))
-    teacher: AverageConfig = field(default_factory=lambda: AverageConfig(0.996, 1.0, ramp=1.0))
+    teacher: EMAConfig = field(default_factory=lambda: EMAConfig(0.996, 1.0, ramp=1.0))
     head: tuple[int, int, int] = (2048, 256, 8192)
     temperatures: tuple[float, float] = (0.1, 0.04)
 
@@ -97,7 +97,7 @@ class ASiT(TeacherMethod[Network]):
         self.config = config
         width, patch = recipe.model.encoder.width, recipe.model.stem.patch
         self.student = Network(recipe, config.head)
-        self.teacher = Average(self.student)
+        self.teacher = EMA(self.student)
         self.centres = nn.ModuleList(Centre(config.head[2], 0.9, gather) for _ in range(2))
         self.decoder = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, patch[0] * patch[1]))
 

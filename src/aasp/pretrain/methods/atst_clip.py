@@ -18,7 +18,7 @@ from torch import Tensor
 from aasp.config import check_range
 from aasp.pretrain.augment import augmented, swapped
 from aasp.pretrain.bootstrap import Bootstrap, BootstrapConfig
-from aasp.pretrain.ema import AverageConfig
+from aasp.pretrain.ema import EMAConfig
 from aasp.pretrain.encoding import encode_all, to_logmel
 from aasp.pretrain.health import embedding_health
 from aasp.pretrain.losses.cosine import cosine_loss
@@ -43,7 +43,7 @@ class ATSTClipConfig(BootstrapConfig):
 
     kind: Literal["atst_clip"] = "atst_clip"
     seconds: float = 6.0
-    teacher: AverageConfig = field(default_factory=lambda: AverageConfig(0.9995, 1.0, ramp=1.0))
+    teacher: EMAConfig = field(default_factory=lambda: EMAConfig(0.9995, 1.0, ramp=1.0))
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from aasp.pretrain.augment import AugmentConfig, augmented, repeated, swapped
 from aasp.pretrain.bootstrap import Bootstrap, BootstrapConfig
-from aasp.pretrain.ema import AverageConfig
+from aasp.pretrain.ema import EMAConfig
 from aasp.pretrain.encoding import check_single, encode_all, encode_masked, mean_tokens, to_logmel
 from aasp.pretrain.health import embedding_health
 from aasp.pretrain.losses.cosine import cosine_loss
@@ -47,7 +47,7 @@ class ATSTFrameConfig(BootstrapConfig):
     kind: Literal["atst_frame"] = "atst_frame"
     masking: MaskingConfig = field(default_factory=lambda: MaskingConfig(views=1, keep_ratio=0.35, scheme="spans"))
     augment: AugmentConfig = field(default_factory=lambda: AugmentConfig(time=(1.0, 1.0)))
-    teacher: AverageConfig = field(default_factory=lambda: AverageConfig(0.9996, 1.0, ramp=1.0))
+    teacher: EMAConfig = field(default_factory=lambda: EMAConfig(0.9996, 1.0, ramp=1.0))
 
     def __post_init__(self) -> None:
         super().__post_init__()

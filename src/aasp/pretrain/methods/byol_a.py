@@ -18,7 +18,7 @@ from torch import Tensor
 
 from aasp.pretrain.augment import augmented, swapped
 from aasp.pretrain.bootstrap import Bootstrap, BootstrapConfig
-from aasp.pretrain.ema import AverageConfig
+from aasp.pretrain.ema import EMAConfig
 from aasp.pretrain.encoding import encode_all, mean_tokens, to_logmel
 from aasp.pretrain.health import embedding_health
 from aasp.pretrain.losses.cosine import cosine_loss
@@ -40,7 +40,7 @@ class BYOLAConfig(BootstrapConfig):
     """
 
     kind: Literal["byol_a"] = "byol_a"
-    teacher: AverageConfig = field(default_factory=lambda: AverageConfig(0.99, 0.99))
+    teacher: EMAConfig = field(default_factory=lambda: EMAConfig(0.99, 0.99))
 
     def build(self, recipe: Recipe, gather: Gather) -> BYOLA:
         return BYOLA(self, recipe, gather)

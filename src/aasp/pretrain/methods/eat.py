@@ -19,7 +19,7 @@ from torch import Tensor
 from aasp.config import ADDED_LATER, check_range
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
-from aasp.pretrain.ema import Average, AverageConfig
+from aasp.pretrain.ema import EMA, EMAConfig
 from aasp.pretrain.encoding import encode_all, encode_visible, to_logmel
 from aasp.pretrain.health import embedding_health
 from aasp.pretrain.losses.frame import frame_loss
@@ -67,7 +67,7 @@ class EATConfig(TeacherMethodConfig):
 
     kind: Literal["eat"] = "eat"
     masking: MaskingConfig = field(default_factory=MaskingConfig)
-    teacher: AverageConfig = field(default_factory=AverageConfig)
+    teacher: EMAConfig = field(default_factory=EMAConfig)
     predictor: DecoderConfig = field(default_factory=DecoderConfig)
     losses: EATLossesConfig = field(default_factory=EATLossesConfig)
     layers: int | None = field(default=None, metadata=ADDED_LATER)
@@ -94,7 +94,7 @@ class EAT(TeacherMethod[AudioEncoder]):
         super().__init__(recipe, gather)
         self.config, self.layers = config, config.layers or recipe.model.encoder.depth
         self.student = AudioEncoder(recipe.model)
-        self.teacher = Average(self.student)
+        self.teacher = EMA(self.student)
         self.predictor = ConvolutionDecoder(config.predictor, recipe.model.encoder.width)
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:

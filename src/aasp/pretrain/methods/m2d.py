@@ -17,7 +17,7 @@ from torch import Tensor
 
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
-from aasp.pretrain.ema import Average, AverageConfig
+from aasp.pretrain.ema import EMA, EMAConfig
 from aasp.pretrain.encoding import encode_visible, to_logmel
 from aasp.pretrain.health import embedding_health
 from aasp.pretrain.losses.cosine import cosine_loss
@@ -43,7 +43,7 @@ class M2DConfig(TeacherMethodConfig):
 
     kind: Literal["m2d"] = "m2d"
     masking: MaskingConfig = field(default_factory=lambda: MaskingConfig(views=1, keep_ratio=0.3, scheme="random"))
-    teacher: AverageConfig = field(default_factory=lambda: AverageConfig(0.99995, 0.99999, ramp=1.0))
+    teacher: EMAConfig = field(default_factory=lambda: EMAConfig(0.99995, 0.99999, ramp=1.0))
     predictor: PredictorConfig = field(default_factory=lambda: PredictorConfig("self", 8, 512, 16))
 
     def __post_init__(self) -> None:
@@ -68,7 +68,7 @@ class M2D(TeacherMethod[AudioEncoder]):
         super().__init__(recipe, gather)
         self.config, width = config, recipe.model.encoder.width
         self.student = AudioEncoder(recipe.model)
-        self.teacher = Average(self.student)
+        self.teacher = EMA(self.student)
         self.predictor = build_predictor(config.predictor, width, width)
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:

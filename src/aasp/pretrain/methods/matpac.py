@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from aasp.model.audio_encoder import AudioEncoder
-from aasp.pretrain.ema import Average, AverageConfig
+from aasp.pretrain.ema import EMA, EMAConfig
 from aasp.pretrain.encoding import encode_visible, to_logmel
 from aasp.pretrain.health import embedding_health
 from aasp.pretrain.losses.cosine import cosine_loss
@@ -49,7 +49,7 @@ class MATPACConfig(TeacherMethodConfig):
 
     kind: Literal["matpac"] = "matpac"
     masking: MaskingConfig = field(default_factory=lambda: MaskingConfig(views=1, keep_ratio=0.3, scheme="random"))
-    teacher: AverageConfig = field(default_factory=lambda: AverageConfig(0.99995, 0.99999, ramp=1.0))
+    teacher: EMAConfig = field(default_factory=lambda: EMAConfig(0.99995, 0.99999, ramp=1.0))
     predictor: PredictorConfig = field(default_factory=lambda: PredictorConfig("self", 8, 512, 16))
     prototypes: PrototypesConfig = field(default_factory=PrototypesConfig)
 
@@ -77,10 +77,10 @@ class MATPAC(TeacherMethod[AudioEncoder]):
         self.config = config
         width, own = recipe.model.encoder.width, config.prototypes
         self.student = AudioEncoder(recipe.model)
-        self.teacher = Average(self.student)
+        self.teacher = EMA(self.student)
         self.predictor = build_predictor(config.predictor, width, width)
         self.head = PrototypeHead(width, own.hidden, own.bottleneck, own.count, gains=True)
-        self.teacher_head = Average(self.head)
+        self.teacher_head = EMA(self.head)
         self.centre = Centre(own.count, own.centring, gather)
         self.register_buffer("temperature", torch.tensor(own.teacher_temperature[0]))
 

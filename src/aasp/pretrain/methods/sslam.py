@@ -22,7 +22,7 @@ from torch import Tensor
 from aasp.config import check_range
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
-from aasp.pretrain.ema import Average, AverageConfig
+from aasp.pretrain.ema import EMA, EMAConfig
 from aasp.pretrain.encoding import encode_all, encode_visible, to_logmel
 from aasp.pretrain.health import embedding_health
 from aasp.pretrain.losses.frame import frame_loss
@@ -74,7 +74,7 @@ class SSLAMConfig(TeacherMethodConfig):
 
     kind: Literal["sslam"] = "sslam"
     masking: MaskingConfig = field(default_factory=MaskingConfig)
-    teacher: AverageConfig = field(default_factory=AverageConfig)
+    teacher: EMAConfig = field(default_factory=EMAConfig)
     predictor: DecoderConfig = field(default_factory=DecoderConfig)
     losses: SSLAMLossesConfig = field(default_factory=SSLAMLossesConfig)
     mixing: MixingConfig = field(default_factory=MixingConfig)
@@ -99,7 +99,7 @@ class SSLAM(TeacherMethod[AudioEncoder]):
         self.config, self.layers = config, recipe.model.encoder.depth
         config.check(recipe, processes=1)
         self.student = AudioEncoder(recipe.model)
-        self.teacher = Average(self.student)
+        self.teacher = EMA(self.student)
         self.predictor = ConvolutionDecoder(config.predictor, recipe.model.encoder.width)
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from aasp.model.audio_encoder import AudioEncoder
-from aasp.pretrain.ema import Average, AverageConfig
+from aasp.pretrain.ema import EMA, EMAConfig
 from aasp.pretrain.health import collapse
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 
@@ -22,7 +22,7 @@ Network = TypeVar("Network", bound=nn.Module)
 class TeacherMethodConfig(MethodConfig):
     """Configuration of such a method, with a field `teacher`."""
 
-    teacher: AverageConfig
+    teacher: EMAConfig
 
     def schedules(self, steps: int, more: int = 0) -> dict[str, np.ndarray]:
         return {"momentum": self.teacher.schedule(steps, more)}
@@ -37,7 +37,7 @@ class TeacherMethod(Method, Generic[Network]):
     """
 
     student: Network
-    teacher: Average[Network]
+    teacher: EMA[Network]
 
     def __init__(self, recipe: Recipe, gather: Gather) -> None:
         super().__init__()

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from aasp.model.differential import DifferentialConfig
 from aasp.model.encoder import EncoderConfig
-from aasp.pretrain.ema import AverageConfig
+from aasp.pretrain.ema import EMAConfig
 from aasp.pretrain.masking import MaskingConfig
 from aasp.pretrain.methods.eat import EATConfig, EATLossesConfig
 from aasp.pretrain.methods.sslam import SSLAMConfig, SSLAMLossesConfig
@@ -21,7 +21,7 @@ from aasp.pretrain.recipe import DataConfig, Recipe
 from aasp.pretrain.systems.scale import TINY_TEACHER, base, tiny, vit_base
 from aasp.training.optim import OptimizerConfig
 
-AVERAGE = AverageConfig(momentum=0.9998, final_momentum=0.99999, ramp=0.25)
+TEACHER = EMAConfig(momentum=0.9998, final_momentum=0.99999, ramp=0.25)
 POST = replace(vit_base(encoder=EncoderConfig(768, 12, 12, norm="post")), pooling="cls")
 
 
@@ -40,7 +40,7 @@ def eat_base() -> Recipe:
         model=POST,
         method=EATConfig(
             masking=MaskingConfig(views=16),
-            teacher=AverageConfig(momentum=0.9998, final_momentum=0.99999, ramp=0.25),
+            teacher=TEACHER,
             losses=EATLossesConfig(utterance=192.0),
         ),
         optimizer=OptimizerConfig(lr=5e-4, warmup=53_333 / 400_000, clip=4 / 768**0.5),
@@ -64,7 +64,7 @@ def eat_large() -> Recipe:
     """EAT-Large: 1024 x 24, 25 % visible, three 5 x 5 layers in the decoder, momentum rising over 150 k steps."""
     method = EATConfig(
         masking=MaskingConfig(views=16, keep_ratio=0.25, block_overlap=0.10),
-        teacher=replace(AVERAGE, ramp=150 / 400),
+        teacher=replace(TEACHER, ramp=150 / 400),
         predictor=DecoderConfig(depth=3, kernel=5),
         losses=EATLossesConfig(utterance=192.0),
     )
@@ -82,7 +82,7 @@ def data2vec_base() -> Recipe:
     """
     method = EATConfig(
         masking=MaskingConfig(views=16, block=3),
-        teacher=replace(AVERAGE, ramp=100_000 / 375_300),
+        teacher=replace(TEACHER, ramp=100_000 / 375_300),
         losses=EATLossesConfig(utterance=2.56),
         layers=10,
     )
@@ -110,7 +110,7 @@ def sslam_base() -> Recipe:
     """
     method = SSLAMConfig(
         masking=MaskingConfig(views=8),
-        teacher=replace(AVERAGE, ramp=100_000 / 200_000),
+        teacher=replace(TEACHER, ramp=100_000 / 200_000),
         losses=SSLAMLossesConfig(utterance=192.0),
     )
     optimizer = OptimizerConfig(lr=5e-5, warmup=25 / 200, clip=4 / 768**0.5)

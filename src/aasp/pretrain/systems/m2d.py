@@ -7,7 +7,7 @@ of 4 (its training loop clips none).
 from __future__ import annotations
 
 from aasp.features.logmel import LogMelConfig
-from aasp.pretrain.ema import AverageConfig
+from aasp.pretrain.ema import EMAConfig
 from aasp.pretrain.masking import MaskingConfig
 from aasp.pretrain.methods.m2d import M2DConfig
 from aasp.pretrain.methods.matpac import MATPACConfig
@@ -35,7 +35,7 @@ def m2d_tiny() -> Recipe:
     """M2D at the size of `aasp_tiny`, with M2D's keep ratio and two views per clip."""
     method = M2DConfig(
         masking=MaskingConfig(views=2, keep_ratio=0.3, scheme="random"),
-        teacher=AverageConfig(momentum=0.998, final_momentum=0.9998, ramp=1.0),
+        teacher=EMAConfig(momentum=0.998, final_momentum=0.9998, ramp=1.0),
         predictor=PredictorConfig("self", depth=2, width=192, heads=3),
     )
     return tiny("m2d_tiny", "M2D, whose target network sees only what is hidden, on two cores", method)
@@ -51,7 +51,7 @@ def matpac_tiny() -> Recipe:
     """MATPAC with the views, predictor and momentum of `m2d_tiny` and 256 prototypes."""
     method = MATPACConfig(
         masking=MaskingConfig(views=2, keep_ratio=0.3, scheme="random"),
-        teacher=AverageConfig(momentum=0.998, final_momentum=0.9998, ramp=1.0),
+        teacher=EMAConfig(momentum=0.998, final_momentum=0.9998, ramp=1.0),
         predictor=PredictorConfig("self", depth=2, width=192, heads=3),
         prototypes=PrototypesConfig(count=256, hidden=256, bottleneck=64),
     )

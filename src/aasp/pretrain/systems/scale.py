@@ -5,7 +5,7 @@ from __future__ import annotations
 from aasp.features.logmel import LogMelConfig
 from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
-from aasp.pretrain.ema import AverageConfig
+from aasp.pretrain.ema import EMAConfig
 from aasp.pretrain.methods import MethodConfig
 from aasp.pretrain.recipe import DataConfig, Recipe
 from aasp.stems import StemConfig
@@ -18,7 +18,7 @@ PATCH = (8, 32)
 VECTOR = ("0:flat+std", "4:mean+std")
 """Components of a tiny model's `vector` embedding: probes of pitch and timbre work best on the stem's tokens, those of
 words and everyday sounds on the fourth block (docs/decisions)."""
-TINY_TEACHER = AverageConfig(momentum=0.99, final_momentum=0.999, ramp=1.0)
+TINY_TEACHER = EMAConfig(momentum=0.99, final_momentum=0.999, ramp=1.0)
 """Default EMA settings of the teachers of tiny systems: those of `aasp_tiny`."""
 
 
