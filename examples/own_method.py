@@ -23,7 +23,7 @@ from aasp.pretrain.masking import MaskingConfig, draw_masks
 from aasp.pretrain.methods import Gather, Method, MethodConfig
 from aasp.pretrain.predictors import PredictorConfig, build_predictor
 from aasp.pretrain.recipe import Recipe
-from aasp.pretrain.targets import normalised_patches
+from aasp.pretrain.targets import standardised_patches
 from aasp.stems.contract import gather_patches
 
 
@@ -55,7 +55,7 @@ class Autoencoder(Method):
         masks = draw_masks(self.config.masking, clips.grid, clips.columns).to(clips.mel.device)
         seen = encode_visible(self.encoder, clips, masks.visible, masks.visible_valid)
         predicted = self.predictor.predict(seen, masks, clips)
-        target = gather_patches(normalised_patches(self.encoder.stem, clips.mel), masks.hidden)
+        target = gather_patches(standardised_patches(self.encoder.stem, clips.mel), masks.hidden)
         loss = frame_loss(predicted, target, masks.hidden_valid)
         return {"loss": loss, "losses": {"patches": loss}, "diagnostics": {}}
 

@@ -11,8 +11,9 @@ from test_methods import batch, build, small
 
 from aasp.config import fingerprint, to_dict
 from aasp.errors import AaspError
-from aasp.pretrain.codebook import Codebook, code_loss, patch_codes
+from aasp.pretrain.codebook import Codebook, patch_codes
 from aasp.pretrain.encoding import to_logmel
+from aasp.pretrain.losses.codes import code_loss
 
 ALONE = lambda tensor: (tensor, 0)
 ALL = torch.ones(40)

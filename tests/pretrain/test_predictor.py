@@ -10,7 +10,7 @@ from aasp.errors import AaspError
 from aasp.pretrain import recipes
 from aasp.pretrain.objective import PretrainObjective
 from aasp.pretrain.predictors import Predictor, PredictorConfig, build_predictor
-from aasp.pretrain.targets import normalised_patches
+from aasp.pretrain.targets import standardised_patches
 from aasp.stems.conv import ConvStem
 
 GRID, WIDTH = (4, 3), 8
@@ -107,7 +107,7 @@ def test_convolutions_on_the_grid_reach_as_far_as_their_kernels(masks: tuple[tor
 
 def test_reconstruction_targets_are_standardised_patches() -> None:
     stem, mel = ConvStem(WIDTH, 32), torch.randn(2, 40, 32)
-    target = normalised_patches(stem, mel)
+    target = standardised_patches(stem, mel)
     assert target.shape == (2, 6, 256)
     patch = mel[1, 16:32, 16:32]
     expected = (patch - patch.mean()) / patch.std(correction=0)

@@ -17,13 +17,12 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from aasp.casting import without_autocast
 from aasp.config import check_range
 from aasp.parts import Parts
 from aasp.pretrain.encoding import Clips
-from aasp.pretrain.losses.valid import Gather, alone, valid_mean
+from aasp.pretrain.losses.valid import Gather
 from aasp.stems.contract import Stem
 
 UNUSED = 0.02  # vectors per step, below which a code restarts
@@ -169,16 +168,3 @@ def patch_codes(codebook: Codebook, stem: Stem, clips: Clips, gather: Gather, le
         weights_BN = patches_BNP.new_ones(patches_BNP.shape[:2]) if clips.valid is None else clips.valid
         codebook.learn(patches_BNP.flatten(0, 1), weights_BN.flatten(), gather)
     return codebook(patches_BNP)
-
-
-def code_loss(logits_BVmK: Tensor, codes_BVm: Tensor, valid_BVm: Tensor, gather: Gather = alone) -> Tensor:
-    """Cross-entropy of the hidden patches' codes, a mean over the valid ones.
-
-    Args:
-        logits_BVmK: the predictor's logits, shape (B, V, m, K).
-        codes_BVm: the codes of the same patches, shape (B, V, m).
-        valid_BVm: which of them are valid, boolean, shape (B, V, m).
-        gather: concatenates a tensor over processes; for one process if omitted.
-    """
-    terms = functional.cross_entropy(logits_BVmK.float().flatten(0, 2), codes_BVm.flatten(), reduction="none")
-    return valid_mean(terms, valid_BVm.flatten(), gather)

@@ -1,7 +1,7 @@
 """Prediction targets: pure functions of a teacher's layers, patches or tokens.
 
 Legend: B clips, N patch tokens, D width, L layers, P x R values of a patch.
-Source: data2vec 2.0 and EAT (MLP outputs, instance norm per layer); MAE (normalised patches); M2D (standardised
+Source: data2vec 2.0 and EAT (MLP outputs, instance norm per layer); MAE (standardised patches); M2D (standardised
 tokens). The utterance target before the instance norm is ours, since the instance norm makes every token mean zero.
 """
 
@@ -86,7 +86,7 @@ def frame_target(frame: str, layers_BND: Tensor, stem: Stem, mel_BTM: Tensor) ->
     """
     if frame == "layers":
         return layers_BND
-    patches = normalised_patches(stem, mel_BTM)
+    patches = standardised_patches(stem, mel_BTM)
     return patches if frame == "patches" else torch.cat([layers_BND, patches], dim=-1)
 
 
@@ -126,7 +126,7 @@ def averaged_layers(layers_LBND: list[Tensor], weight_BN: Tensor, instance: bool
     return frame, functional.layer_norm(torch.stack(means).mean(0)[:, 0], (width,))
 
 
-def normalised_patches(stem: Stem, mel_BTM: Tensor) -> Tensor:
+def standardised_patches(stem: Stem, mel_BTM: Tensor) -> Tensor:
     """The log-mel patches, each to mean 0 and deviation 1, shape (B, N, P * R). Source: MAE's normalised pixels."""
     patches = stem.cut(mel_BTM.detach()).flatten(1, 2).flatten(2)
     return functional.layer_norm(patches, patches.shape[-1:], eps=1e-6)

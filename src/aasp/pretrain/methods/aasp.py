@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from aasp.model.audio_encoder import AudioEncoder
-from aasp.pretrain.codebook import CODEBOOKS, CodebookConfig, NoCodebookConfig, code_loss, patch_codes
+from aasp.pretrain.codebook import CODEBOOKS, CodebookConfig, NoCodebookConfig, patch_codes
 from aasp.pretrain.ema import EMA
 from aasp.pretrain.encoding import Clips, encode_visible, mean_visible_tokens, to_logmel
 from aasp.pretrain.heads import projector
 from aasp.pretrain.health import embedding_health
 from aasp.pretrain.losses import LossesConfig
+from aasp.pretrain.losses.codes import code_loss
 from aasp.pretrain.losses.contrastive import contrastive_loss
 from aasp.pretrain.losses.frame import frame_loss
 from aasp.pretrain.losses.retention import retention_loss

@@ -22,13 +22,13 @@ from torch import Tensor
 
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
-from aasp.pretrain.codebook import code_loss
 from aasp.pretrain.encoding import encode_visible, to_logmel
 from aasp.pretrain.health import embedding_health
+from aasp.pretrain.losses.codes import code_loss
 from aasp.pretrain.masking import MaskingConfig, draw_masks
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.predictors import PredictorConfig, build_predictor
-from aasp.pretrain.targets import normalised_patches
+from aasp.pretrain.targets import standardised_patches
 from aasp.pretrain.tokenizers import TOKENIZERS, RandomConfig, TokenizerConfig
 from aasp.stems.contract import gather_patches
 
@@ -85,7 +85,7 @@ class BEATs(Method):
         health = {}
         if diagnose:
             cls_BVD = x[:, 0].unflatten(0, masks.visible.shape[:2])
-            patches_BNP = normalised_patches(self.student.stem, clips.mel)
+            patches_BNP = standardised_patches(self.student.stem, clips.mel)
             counts_BVm = masks.hidden_valid.float()
             right_BVm = (logits_BVmK.detach().argmax(-1) == labels_BVm) * counts_BVm
             hits_K = clips.mel.new_zeros(logits_BVmK.shape[-1])

@@ -25,7 +25,7 @@ from aasp.pretrain.losses.patches import PatchLossesConfig, discriminative_loss
 from aasp.pretrain.masking import MaskingConfig, draw_masks
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.predictors import PredictorConfig, build_predictor
-from aasp.pretrain.targets import normalised_patches
+from aasp.pretrain.targets import standardised_patches
 from aasp.stems.contract import gather_patches
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class MAE(Method):
         generated, compared = self.predictor.predict(x, masks, clips).split(self.outputs, dim=-1)
 
         plain_BNP = student.stem.cut(clips.mel.detach()).flatten(1, 2).flatten(2)
-        target_BNP = plain_BNP if self.config.target == "plain" else normalised_patches(student.stem, clips.mel)
+        target_BNP = plain_BNP if self.config.target == "plain" else standardised_patches(student.stem, clips.mel)
         target_BVmP = gather_patches(target_BNP, masks.hidden)
         losses = {}
         if weights.generative:
