@@ -146,7 +146,7 @@ def test_aasp_starts_from_a_user_defined_method(sounds: Path, tmp_path: Path) ->
     initial = read_initial(run)
     sizes = {"model.encoder.width": 32, "model.encoder.depth": 1, "model.vector": "none", "model.encoder.heads": 2}
     aasp_tiny = build_objective(with_fields(get("aasp_tiny"), sizes))
-    lines = initial.give(aasp_tiny)
+    lines = initial.load_into(aasp_tiny)
     for name, tensor in aasp.load(run).state_dict().items():
         for owner in ("student.", "teacher.model."):
             assert torch.equal(aasp_tiny.state_dict()[owner + name], tensor)

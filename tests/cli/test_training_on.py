@@ -306,7 +306,7 @@ def test_info_knows_all_steps(data: Path, run: Path, capsys: pytest.CaptureFixtu
 
 def test_a_run_gives_all_that_it_trains(made: Path) -> None:
     initial, objective = read_initial(made / "run"), PretrainObjective(recipe())
-    _, parts, *more = initial.give(objective)
+    _, parts, *more = initial.load_into(objective)
     assert more == [] and "student and teacher: stem, encoder; predictor; projector" in parts
     state = checkpoint.load(latest(made / "run")).model
     assert all(torch.equal(tensor, state[name]) for name, tensor in objective.state_dict().items())
@@ -323,7 +323,7 @@ def test_a_model_gives_student_and_teacher_its_weights(what: str, made: Path) ->
         classifier.encoder.load_state_dict(encoder.state_dict())
         classifier.save(made / what)
     objective = PretrainObjective(recipe())
-    lines = read_initial(made / what).give(objective)
+    lines = read_initial(made / what).load_into(objective)
     for name, tensor in encoder.state_dict().items():
         assert torch.equal(objective.student.state_dict()[name], tensor)
         assert torch.equal(objective.teacher.model.state_dict()[name], tensor)
@@ -337,7 +337,7 @@ def test_a_whitening_is_not_taken_and_the_remedy_is_printed(made: Path, tmp_path
     even.load_state_dict(encoder.state_dict(), strict=False)
     even.save(tmp_path / "even")
     objective = PretrainObjective(recipe())
-    lines = read_initial(tmp_path / "even").give(objective)
+    lines = read_initial(tmp_path / "even").load_into(objective)
     assert "  not used: student and teacher: whitening" in lines
     assert (
         lines[-1] == "  its vector is whitened, this run's is not; after the run, `aasp whiten` learns a new whitening"
@@ -350,7 +350,7 @@ def test_a_whitening_is_not_taken_and_the_remedy_is_printed(made: Path, tmp_path
 def test_a_convolution_grows_into_aape_unchanged(what: str, made: Path) -> None:
     conv, objective = aasp.load(made / "conv"), PretrainObjective(recipe())
     before = objective.teacher.model.stem.lambda_encoder.head.weight.clone()
-    lines = read_initial(made / what).give(objective)
+    lines = read_initial(made / what).load_into(objective)
     assert "stem.project" in lines[1] and "stem.fuse" in "".join(lines[2:])
     assert lines[-1].endswith("the model differs: stem.kind is aape, there conv")
     assert torch.equal(objective.teacher.model.stem.lambda_encoder.head.weight, before)
@@ -366,7 +366,7 @@ def test_tensors_that_fit_are_taken_and_the_rest_are_listed(made: Path) -> None:
     wider = {"predictor.width": "32", "model.encoder.depth": "2", "model.vector": "none", "model.frontend.mean": "-5"}
     objective = PretrainObjective(recipe(**wider))
     start = {name: tensor.clone() for name, tensor in objective.state_dict().items()}
-    _, taken, new, unfit, differs = read_initial(made / "run").give(objective)
+    _, taken, new, unfit, differs = read_initial(made / "run").load_into(objective)
     parts = "stem, encoder.class_token, encoder.blocks.0, encoder.norm; projector"
     assert taken.startswith(f"  taken: student and teacher: {parts} (")
     assert "new: student and teacher: encoder.blocks.1" in new

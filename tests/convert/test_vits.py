@@ -166,7 +166,7 @@ def test_eat_s_convolution_grows_into_aape_unchanged(half: bool, tmp_path: Path)
     assert model.config.encoder.learned is None
     model.save(tmp_path / "eat")
     objective = build_objective(with_fields(recipes.get("aasp_base"), SMALL))
-    lines = read_initial(tmp_path / "eat").give(objective)
+    lines = read_initial(tmp_path / "eat").load_into(objective)
     assert not any("did not fit" in line or "not used" in line for line in lines)
     grown = objective.get_submodule(objective.exported.removesuffix(".")).eval()
     assert grown.config.stem.kind == "aape"
@@ -181,14 +181,14 @@ def test_a_table_of_positions_is_not_left_out_by_from(tmp_path: Path) -> None:
     converted("eat", tmp_path, **{EAT.positions: moved}).save(tmp_path / "eat")
     initial, recipe = read_initial(tmp_path / "eat"), with_fields(recipes.get("aasp_base"), SMALL)
     with pytest.raises(AaspError, match=r"eat: its positions are a table, .* --set model.encoder.learned=6,8") as error:
-        initial.give(build_objective(recipe))
+        initial.load_into(build_objective(recipe))
     assert "\n" not in str(error.value)
     objective = build_objective(with_fields(recipe, {"model.encoder.learned": "6,8"}))
-    assert not any("not used" in line for line in initial.give(objective))
+    assert not any("not used" in line for line in initial.load_into(objective))
     encoder = objective.get_submodule(objective.exported.removesuffix("."))
     assert torch.equal(encoder.encoder.positions, initial.model.encoder.positions)
     # Where the grid is another one the table is of no use, and what differs says so.
-    lines = initial.give(build_objective(with_fields(recipe, {"model.stem.patch": "16,32"})))
+    lines = initial.load_into(build_objective(with_fields(recipe, {"model.stem.patch": "16,32"})))
     assert "encoder.learned is the default, there [6, 8]" in lines[-1]
 
 

@@ -62,13 +62,13 @@ def test_a_further_tokenizer_starts_as_its_teacher() -> None:
             parameter.add_(0.1 * torch.randn_like(parameter))
     centres = method.tokenizer.codebook.centres.clone()
     facts = {"model": "run", "recipe": "beats_next_tiny", "step": 1, "model_hash": "0" * 16, "weights": "a run's"}
-    Initial(facts, before.student, before.state_dict(), before.exported).give(method)
+    Initial(facts, before.student, before.state_dict(), before.exported).load_into(method)
     model = before.student.state_dict()
     for encoder in (method.teacher, method.tokenizer.encoder):
         assert all(torch.equal(own, model[name]) for name, own in encoder.state_dict().items())
     assert torch.equal(method.tokenizer.codebook.centres, centres)
     resumed = build("beats_tokenizer_tiny")
-    Initial(facts, method.tokenizer.encoder, method.state_dict(), method.exported).give(resumed)
+    Initial(facts, method.tokenizer.encoder, method.state_dict(), method.exported).load_into(resumed)
     assert all(torch.equal(own, method.state_dict()[name]) for name, own in resumed.state_dict().items())
 
 

@@ -18,7 +18,7 @@ from aasp.pretrain.encoding import encode_all, encode_visible, to_logmel
 from aasp.pretrain.masking import draw_masks
 from aasp.pretrain.methods import METHODS, Method
 from aasp.pretrain.objective import build_objective
-from aasp.pretrain.recipe import Recipe, beside, comparable
+from aasp.pretrain.recipe import Recipe, comparable, inline_method
 from aasp.pretrain.run import schedules_of
 from aasp.pretrain.targets import averaged_layers, standardised_tokens
 from plain import plain_tiny
@@ -321,10 +321,10 @@ def test_a_recipe_of_before_has_the_fingerprint_that_it_had() -> None:
 @pytest.mark.parametrize("name", SMALL | OTHERS)
 def test_a_recipes_document_holds_every_field(name: str) -> None:
     document = to_dict(small(name))
-    assert beside(document)["method"] == document["method"]["kind"]
+    assert inline_method(document)["method"] == document["method"]["kind"]
     own = [field for field in document["method"] if field != "kind"]
-    assert own and all(beside(document)[field] == document["method"][field] for field in own)
-    assert beside(document).keys() == document.keys() | document["method"].keys() - {"kind"}
+    assert own and all(inline_method(document)[field] == document["method"][field] for field in own)
+    assert inline_method(document).keys() == document.keys() | document["method"].keys() - {"kind"}
 
 
 def test_a_method_s_fields_are_set_with_and_without_its_name() -> None:

@@ -240,7 +240,7 @@ def test_methods_that_nest_their_encoders_otherwise_start_from_each_other(source
         for parameter in model.parameters():
             parameter.add_(0.1)
     facts = {"model": "run", "recipe": source, "step": 1, "model_hash": "0" * 16, "weights": "a run's"}
-    lines = Initial(facts, model, theirs.state_dict()).give(ours)
+    lines = Initial(facts, model, theirs.state_dict()).load_into(ours)
     assert "taken: student and teacher: " in lines[1]
     for encoder in (part for part in ours.modules() if isinstance(part, AudioEncoder)):
         assert all(torch.equal(own, model.state_dict()[name]) for name, own in encoder.state_dict().items())

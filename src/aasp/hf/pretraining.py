@@ -94,7 +94,7 @@ class AaspForPreTraining(AaspPreTrainedModel):
         config.encoder = {**(config.encoder or {}), "whitened": 0}  # pre-training learns no whitening
         move_settings(seen, config)
         method = build_objective(config.recipe)
-        Initial({"model": str(path), "model_hash": "", "weights": "a model's"}, encoder, {}).give(method)
+        Initial({"model": str(path), "model_hash": "", "weights": "a model's"}, encoder, {}).load_into(method)
         weights = {f"model.{name}": tensor for name, tensor in method.state_dict().items()}
         weights["step"] = torch.zeros((), dtype=torch.int64)
         return super().from_pretrained(None, *arguments, config=config, state_dict=weights, **seen)

@@ -44,7 +44,7 @@ class Initial:
     tensors: Mapping[str, Tensor]
     prefix: str = ""
 
-    def give(self, objective: Method) -> list[str]:
+    def load_into(self, objective: Method) -> list[str]:
         """Copy matching tensors into a method; returns a report of taken, new and unfit tensors, as lines.
 
         An encoder of the method that has no counterpart in the run starts from the run's model.

@@ -75,7 +75,7 @@ class Recipe:
     @property
     def fingerprint(self) -> str:
         """Hash of all fields: two runs with the same fingerprint are the same run."""
-        document = beside(to_dict(self, first_names=True))
+        document = inline_method(to_dict(self, first_names=True))
         if document["method"] == "aasp":  # for compatibility: AaSP was once the only method
             del document["method"]
         return fingerprint(document)
@@ -103,19 +103,19 @@ class Recipe:
 
 
 def comparable(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's `recipe.json`, whatever version wrote it, in the form in which two are compared: as from `beside`, with
-    current field names."""
+    """A run's `recipe.json`, whatever version wrote it, in the form in which two are compared: as from `inline_method`,
+    with current field names."""
     values, started = dict(document), {"started_from": document.get("started_from")}
     values.pop("started_from", None)
     if "method" not in values:
         own = [one.name for one in fields(AaSPConfig) if one.name in values]
         values["method"] = {"kind": "aasp"} | {name: values.pop(name) for name in own}
     with contextlib.suppress(AaspError):  # the comparison shows what is wrong
-        return beside(to_dict(from_dict(Recipe, values, "recipe.json"))) | started
-    return beside(document) | started
+        return inline_method(to_dict(from_dict(Recipe, values, "recipe.json"))) | started
+    return inline_method(document) | started
 
 
-def beside(document: Mapping[str, Any]) -> dict[str, Any]:
+def inline_method(document: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe's JSON values with the method's fields on the same level as the others, as `--set` accepts them.
 
     A document without a method is from a version in which AaSP was the only method, and already has this form.

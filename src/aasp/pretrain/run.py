@@ -125,7 +125,7 @@ def pretrain(
         history = history.with_data(pipeline, start, data_changed)
     seed(recipe.seed)
     objective = build_objective(recipe, engine.gatherer(machine))
-    notes = history.since(start) if initial is None else initial.give(objective)
+    notes = history.since(start) if initial is None else initial.load_into(objective)
     seed(recipe.seed + machine.process_index)  # each process draws its own masks
 
     with open_run(out, document, machine, resume=resume, read=comparable) as (run, path):

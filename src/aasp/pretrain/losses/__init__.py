@@ -59,20 +59,20 @@ class LossesConfig:
         """Warn about each loss that is always zero.
 
         Args:
-            clips, views, utterance: as in `idle`.
+            clips, views, utterance: as in `always_zero`.
             others: weight of the objective's further losses.
 
         Raises:
             AaspError: no loss remains.
         """
-        idle = dict(self.idle(clips, views, utterance))
-        for text in idle.values():
+        always_zero = dict(self.always_zero(clips, views, utterance))
+        for text in always_zero.values():
             warnings.warn(text, stacklevel=3)
-        if not others and not set(self.weighted) - set(idle):
-            raise AaspError(f"nothing would be learned: {'; '.join(idle.values())}; set losses.frame above 0")
+        if not others and not set(self.weighted) - set(always_zero):
+            raise AaspError(f"nothing would be learned: {'; '.join(always_zero.values())}; set losses.frame above 0")
 
     def across(self, views: int, utterance: str) -> Iterator[str]:
-        """Short descriptions of the losses that depend on the other clips of a batch; arguments as in `idle`."""
+        """Short descriptions of the losses that depend on the other clips of a batch; arguments as in `always_zero`."""
         if self.contrastive and views > 1:
             yield "the contrastive loss distinguishes a clip from the others"
         if self.utterance and utterance == "standardised":
@@ -82,7 +82,7 @@ class LossesConfig:
         if self.spectrum:
             yield "modulation spectra are standardised"
 
-    def idle(self, clips: int, views: int, utterance: str) -> Iterator[tuple[str, str]]:
+    def always_zero(self, clips: int, views: int, utterance: str) -> Iterator[tuple[str, str]]:
         """Losses that are always zero, by name, and why.
 
         Args:
