@@ -184,7 +184,7 @@ def test_configurations_that_cannot_be_saved_are_refused() -> None:
 def test_a_front_end_and_a_stem_of_another_shape_are_refused() -> None:
     front = LearnedConfig().build()
     front.transform = lambda wave, frames: torch.zeros(1, frames, 32)
-    with pytest.raises(AaspError, match=r"Learned gives \(1, 98, 32\), not \(3, 98, 32\); let"):
+    with pytest.raises(AaspError, match=r"Learned gives \(1, 98, 32\), not \(3, 98, 32\); `transform` must return"):
         front(torch.zeros(3, 16_000))
     other = ConvConfig(patch=(8, 32)).build(8, 128)
     with pytest.raises(AaspError, match=r"has patch \(16, 16\), and the stem that it builds \(8, 32\)"):

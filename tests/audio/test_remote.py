@@ -257,6 +257,15 @@ def test_permanent_errors_are_raised_after_the_retries(failing: list[Any], failu
     assert message in str(caught.value) and len(failing) == 3
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1/a.wav", "ftp://127.0.0.1/a.wav", "dir://a.wav", "zip://a.wav"])
+def test_web_servers_and_archives_are_not_opened(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fsspec, "filesystem", lambda *_: pytest.fail("opened"))
+    with pytest.raises(AaspError, match=f"{url.partition(':')[0]}:// is not read; fetch the files"):
+        Manifest.open(url.replace(".wav", ".csv"))
+    with pytest.raises(AaspError, match="is not read; fetch the files"):
+        read(url)
+
+
 def test_a_store_without_its_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def missing(name: str) -> None:
         raise ImportError(name)

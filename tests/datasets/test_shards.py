@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -169,6 +170,7 @@ def test_killed_at_any_write_it_resumes_to_the_same_bytes(
         written(source, torn, size_mb=1)
     monkeypatch.setattr(os, "replace", replace)
     (torn / ".shard-000001.123.tmp.tar").write_bytes(b"what a kill leaves behind")
+    (torn / ".shard-000001.0badcafe.123.tmp.tar").write_bytes(b"what a kill on another machine leaves behind")
     with pytest.raises(AaspError, match="not complete; run the same `aasp shard` command again"):
         Manifest.open(torn)
     if stop:  # it is known what was begun
@@ -304,6 +306,36 @@ def test_the_command(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture
         assert output.count("\n") == 1
     assert main(["shard", str(source), "--out", str(tmp_path / "x"), "--channels", "first"]) == 2
     assert "files are copied whole; add --flac" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        "[]",
+        '"x"',
+        "{}",
+        '{"shards": 5}',
+        '{"job": {}, "skipped": 0, "shards": [{}]}',
+        '{"job": {}, "skipped": 0, "shards": [{"name": "a\\u0000", "samples": 1, "bytes": 1, "sha256": ""}]}',
+        "[" * 9_999,
+    ],
+)
+def test_metadata_of_strangers_is_not_ours(shards: Path, source: Path, tmp_path: Path, metadata: str) -> None:
+    shutil.copytree(shards, tmp_path / "s")
+    index = tmp_path / "s" / shard_folder.INDEX
+    table = pq.read_table(index)
+    pq.write_table(table.replace_schema_metadata({shard_folder.SHARDS: metadata}), index)
+    assert shard_folder.written(tmp_path / "s") is None and shard_folder.changed(tmp_path / "s") == []
+    assert len(Manifest.open(tmp_path / "s")[0]) == len(table)
+    assert main(["shard", str(source), "--out", str(tmp_path / "s")]) == 2
+
+
+def test_a_lone_surrogate_in_a_note_skips_one_sample(tmp_path: Path) -> None:
+    notes = [b'{"label": "\\ud800"}', b'{"\\ud800": 1}', b'{"tags": ["\\ud800"]}', b'{"label": "a"}']
+    pairs = [[(f"{number}.flac", flac(number)), (f"{number}.json", note)] for number, note in enumerate(notes)]
+    tar(tmp_path / "s.tar", *(member for pair in pairs for member in pair))
+    manifest, skipped = Manifest.open(tmp_path / "s.tar")
+    assert len(manifest) == 1 and len(skipped) == 3 and all("surrogates" in one.reason for one in skipped)
 
 
 def test_shards_of_others(tmp_path: Path) -> None:

@@ -8,8 +8,11 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 import torch
@@ -245,6 +248,32 @@ def test_what_is_left_out_of_a_file_stays_listed(
     assert not list_out.exists()
 
 
+def test_a_file_left_out_of_another_source_stays_listed(model: Path, tmp_path: Path, run: Run, noise: Write) -> None:
+    for name, seed in (("one", 0), ("two", 1)):
+        (tmp_path / name).mkdir()
+        noise(tmp_path / name / "good.wav", seed)
+    (tmp_path / "one/broken.wav").write_bytes(b"RIFF")
+    run("index", model, tmp_path / "one", "--out", tmp_path / "i")
+    listed = (tmp_path / "i/skipped.csv").read_text()
+    assert "one/broken.wav" in listed
+    run("index", tmp_path / "two", "--out", tmp_path / "i")
+    assert (tmp_path / "i/skipped.csv").read_text() == listed
+    noise(tmp_path / "one/broken.wav", 2)
+    run("index", tmp_path / "one", "--out", tmp_path / "i")
+    assert not (tmp_path / "i/skipped.csv").exists()
+
+
+def test_an_index_that_could_embed_nothing_leaves_no_folder(
+    model: Path, tmp_path: Path, run: Run, noise: Write
+) -> None:
+    (tmp_path / "set").mkdir()
+    soundfile.write(tmp_path / "set/bad.wav", np.full(8_000, np.nan, np.float32), 16_000, subtype="FLOAT")
+    assert "NaN" in run("index", model, tmp_path / "set", "--out", tmp_path / "i", code=2)
+    noise(tmp_path / "set/good.wav", 0)
+    run("index", model, tmp_path / "set", "--out", tmp_path / "i")
+    assert len(Index.open(tmp_path / "i")) == 1
+
+
 def test_another_model_or_setting_is_refused(index: Index, model: Path, sounds: Path, tmp_path: Path, run: Run) -> None:
     other = load(model)
     with torch.no_grad():
@@ -292,6 +321,25 @@ def test_an_untrusted_index_is_read_within_limits(index: Index, run: Run, change
     file.write_text(json.dumps(json.loads(file.read_text()) | changed))
     line = run("search", index.folder, "0", code=2)
     assert message in line and line.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("path", None, "a row has no path"),
+        ("path", "", "the path of a row is empty"),
+        ("path", "a\0b", "NUL"),
+        ("seconds", None, "a row has no seconds"),
+    ],
+)
+def test_rows_of_an_untrusted_index_are_checked(index: Index, run: Run, column: str, value: Any, message: str) -> None:
+    (file,) = index.folder.glob("rows-*.parquet")
+    rows = pq.read_table(file)
+    place = rows.column_names.index(column)
+    field, values = rows.schema.field(column), [value, *rows[column].to_pylist()[1:]]
+    pq.write_table(rows.set_column(place, field, pa.array(values, field.type)), file)
+    for words in (["search", index.folder, "1"], ["map", index.folder, "--out", index.folder.parent / "m.html"]):
+        assert message in (line := run(*words, code=2)) and line.count("\n") == 1
 
 
 def test_vectors_of_objects_are_refused(index: Index, run: Run) -> None:

@@ -107,6 +107,25 @@ def test_a_row_finds_its_neighbours_and_not_itself(index: Index, run: Run, forma
     np.testing.assert_allclose([float(one["similarity"]) for one in found], plain[order], atol=1e-3)
 
 
+def test_columns_called_as_results_are_not_taken_for_them(model: Path, sounds: Path, tmp_path: Path, run: Run) -> None:
+    rows = [f"{path},{9 - number},x" for number, path in enumerate(sorted(sounds.rglob("*.*")))]
+    (tmp_path / "m.csv").write_text("\n".join(["path,row,similarity", *rows]))
+    run("index", model, tmp_path / "m.csv", "--out", tmp_path / "i")
+    index = Index.open(tmp_path / "i")
+    for words in ([], ["--frames"]):
+        found = printed(run("search", index.folder, "0", "--format", "json", *words), "json")
+        assert found and all(one["path"] == index.sound(one["row"]).path for one in found)
+        assert all(one["own_row"] == 9 - one["row"] and one["own_similarity"] == "x" for one in found)
+
+
+def test_an_address_that_a_search_printed_is_a_query(model: Path, sounds: Path, tmp_path: Path, run: Run) -> None:
+    run("shard", sounds, "--out", tmp_path / "shards")
+    run("index", model, tmp_path / "shards", "--out", tmp_path / "i")
+    address = Index.open(tmp_path / "i").sound(2).path
+    found = printed(run("search", tmp_path / "i", address, "--format", "json"), "json")
+    assert found[0]["path"] == address and found[0]["similarity"] == pytest.approx(1, abs=2e-3)
+
+
 def test_a_file_finds_itself_and_examples_are_left_out(index: Index, sounds: Path, run: Run) -> None:
     found = printed(run("search", index.folder, sounds / "d.wav", "--format", "json"), "json")
     assert len(found) == 4 and found[0]["row"] == 2 and found[0]["similarity"] == pytest.approx(1, abs=2e-3)

@@ -21,6 +21,7 @@ from aasp.errors import AaspError
 WAITS = (0.5, 2.0, 8.0)
 """Seconds before each retry."""
 _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
+_PACKAGES |= {"hf": "huggingface_hub", "memory": "fsspec"}
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _LOST_SLASH = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(?!/)")  # pathlib's form of a URL
 _VERSIONED = ("ETag", "etag", "md5Hash", "generation", "LastModified", "last_modified", "updated", "mtime", "created")
@@ -115,7 +116,11 @@ def exists(url: str) -> bool:
 @lru_cache(maxsize=64)
 def _filesystem(protocol: str) -> Any:
     import fsspec
+    from fsspec.registry import known_implementations
 
+    # fsspec also opens web servers, archives and other machines' disks. What a program registered itself is read.
+    if protocol not in _PACKAGES and protocol in known_implementations:
+        raise AaspError(f"{protocol}:// is not read; fetch the files, and give their path here")
     try:
         return fsspec.filesystem(protocol)
     except (ImportError, ValueError):

@@ -15,7 +15,7 @@ from aasp.cli.arguments import parse
 from aasp.cli.inputs import check_order
 from aasp.cli.progress import bar
 from aasp.cli.running import PrecisionOptions, VectorOptions
-from aasp.errors import AaspError
+from aasp.errors import AaspError, one_line
 from aasp.files import atomic_write, check_output
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def run(argv: list[str]) -> int:
     nyquist(adapters, arguments.seconds)  # before the slow part, so that errors are reported at once
     manifest, unusable = Manifest.open(arguments.data, path_column=arguments.path_column, channels=arguments.channels)
     for note in manifest.notes:
-        print(note, file=sys.stderr)
+        print(one_line(note), file=sys.stderr)
     label, group = (None if name is None else manifest.marks(name) for name in (arguments.label, arguments.group))
     with bar("reading clips") as show:
         gathered = gather(manifest, clips=arguments.clips, seconds=arguments.seconds, unusable=unusable, progress=show)

@@ -9,6 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from aasp.errors import one_line
+
 
 def facts(heading: str, rows: Mapping[str, Any]) -> None:
     """Print `heading` and a row for each name and value; None values are omitted. In a pipe, a row is one line."""
@@ -20,7 +22,7 @@ def facts(heading: str, rows: Mapping[str, Any]) -> None:
             table.add_row(f"  {name}", _text(value))
     console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 10_000)
     with console.capture() as lines:
-        console.print(heading, style="bold")
+        console.print(one_line(heading), style="bold")
         console.print(table)
     for line in lines.get().splitlines():
         print(line.rstrip())
@@ -31,4 +33,4 @@ def _text(value: Any) -> str:
         return f"{value:.6g}"
     if isinstance(value, list | tuple):
         return ", ".join(map(_text, value))
-    return str(value)
+    return one_line(str(value))

@@ -15,7 +15,7 @@ from aasp.cli.inputs import is_model, line, model_and_files
 from aasp.cli.progress import bar
 from aasp.cli.running import RunningOptions, VectorOptions
 from aasp.cli.skipped import show_skipped
-from aasp.errors import AaspError
+from aasp.errors import AaspError, one_line
 
 if TYPE_CHECKING:
     from aasp.index.layout import Settings, State
@@ -105,7 +105,7 @@ def _update(arguments: Index, out: Path, argv: list[str]) -> None:
             progress=show,
         )
     for note in done.notes:
-        print(note, file=sys.stderr)
+        print(one_line(note), file=sys.stderr)
     show_skipped(done.skipped, out / SKIPPED)
     text = f"{done.added:,} file(s) added" + (f" ({done.changed:,} of them changed)" if done.changed else "")
     gone = f", {done.gone:,} dropped" if done.gone else ""

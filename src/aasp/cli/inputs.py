@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aasp.errors import AaspError
+from aasp.errors import AaspError, one_line
 
 if TYPE_CHECKING:
     from aasp.audio.channels import Channels
@@ -281,4 +281,4 @@ def _in_manifest(name: str, channels: Channels, path_column: str | None, found: 
 
 def _say(notes: Sequence[str]) -> None:
     for note in notes:
-        print(note, file=sys.stderr)
+        print(one_line(note), file=sys.stderr)

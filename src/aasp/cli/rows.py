@@ -27,7 +27,7 @@ def listed(rows: Sequence[Mapping[str, Any]], format: str, columns: Sequence[str
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerows([names, *([one[name] for name in names] for one in rows)])
     elif rows:
-        lines = [names, *([_text(one[name]) for name in names] for one in rows)]
+        lines = [list(map(one_line, names)), *([_text(one[name]) for name in names] for one in rows)]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         for cells in lines:
             print("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aasp.cli.arguments import parse
-from aasp.errors import AaspError
+from aasp.errors import AaspError, one_line
 from aasp.formats import duration_text
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def run(argv: list[str]) -> int:
         _print(folder, found)
         for one in found:
             if one.reason:
-                print(f"{one.state}: {one.path}: {one.reason}")
+                print(one_line(f"{one.state}: {one.path}: {one.reason}"))
     else:
         print(f"no runs in {folder}")
     return 0
@@ -67,7 +67,7 @@ def _print(folder: Path, found: Sequence[Status]) -> None:
     for name in HEADINGS:
         table.add_column(name, overflow="fold", justify="right" if name in HEADINGS[4:8] else "left")
     for one in found:
-        table.add_row(*_cells(folder, one))
+        table.add_row(*map(one_line, _cells(folder, one)))
     console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 10_000)
     with console.capture() as lines:
         console.print(table)

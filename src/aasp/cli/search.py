@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import tyro
 
+from aasp.audio.packed import file_of
+from aasp.audio.remote import is_url
 from aasp.cli.arguments import parse, set_threads
 from aasp.cli.inputs import line
 from aasp.cli.rows import listed
@@ -116,7 +118,7 @@ class _Queries:
 
         made = []
         for word in words:
-            if word.isdecimal() and not os.path.exists(word):
+            if word.isdecimal() and not _is_sound(word):
                 row = int(word)
                 self.index.sound(row)
                 self.rows.append(row)
@@ -124,7 +126,7 @@ class _Queries:
                 continue
             if os.path.isdir(word):
                 raise AaspError(f"a folder where a sound file was meant: {word}; name a file, or the number of a row")
-            if not os.path.exists(word):
+            if not _is_sound(word):
                 raise AaspError(f"no such file: {word}; name a sound file, or a row from 0 to {len(self.index) - 1}")
             made.append(embed(self.index, self.encoder, channels_in(self.index, word)))
         return np.concatenate(made) if made else np.zeros((0, self.index.vectors.shape[1]), np.float32)
@@ -135,7 +137,7 @@ class _Queries:
         from aasp.index.query import moments
 
         word = self.arguments.query
-        own = self.index.sound(int(word)).seconds if not os.path.exists(word) else duration(word)
+        own = duration(word) if _is_sound(word) else self.index.sound(int(word)).seconds
         window = min(own, self.encoder.config.window_seconds)
         every = []
         for one in found:
@@ -144,6 +146,11 @@ class _Queries:
                 every.append(one | {"start": start, "seconds": seconds, "similarity": similarity})
         every.sort(key=lambda one: -one["similarity"])
         return every[: self.arguments.count]
+
+
+def _is_sound(word: str) -> bool:
+    """Whether a word is a file that exists, the address of a sound in one, or a URL."""
+    return is_url(word) or os.path.exists(file_of(word))
 
 
 def _within(index: Index, place: str | None) -> np.ndarray | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from aasp.cli.arguments import parse
-from aasp.errors import AaspError
+from aasp.errors import AaspError, one_line
 
 if TYPE_CHECKING:
     from aasp.training.display import Display
@@ -61,7 +61,7 @@ def run(argv: list[str]) -> int:
             _show(display, path, shown)
     if status is None:
         raise AaspError(f"the run is gone: {path}; it was removed meanwhile")
-    print(_status_line(status))
+    print(one_line(_status_line(status)))
     return EXIT_CODES[status.state]
 
 

@@ -18,6 +18,7 @@ from aasp.audio import kept, remote
 from aasp.audio.packed import row_address
 from aasp.audio.parquet_rows import audio_column
 from aasp.datasets.index import RESERVED, Skipped
+from aasp.datasets.tables import ROWS, limited
 from aasp.errors import AaspError
 
 
@@ -72,7 +73,9 @@ def _table(name: str, file: pa.parquet.ParquetFile, column: str, left: set[str])
     schema = file.schema_arrow
     labels = [field.name for field in schema if _is_plain(field.type)]
     left |= {field.name for field in schema} - {column, *labels}
-    found = file.read(columns=[f"{column}.path", *labels])
+    wanted = [f"{column}.path", *labels]
+    batches = list(limited(name, file.iter_batches(ROWS, columns=wanted)))
+    found = pa.Table.from_batches(batches) if batches else file.read(columns=wanted)
     own = found[column].combine_chunks() if found.num_rows else None
     paths = own.field("path").to_pylist() if own is not None else []
     shown = [os.path.basename(path or "") or f"row-{row}" for row, path in enumerate(paths)]

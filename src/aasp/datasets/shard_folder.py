@@ -32,7 +32,8 @@ UNFINISHED = ".unfinished"
 SKIPPED = "skipped.csv"
 JOB = "job.json"
 
-_SHARD = re.compile(r"\.?shard-\d{6}(\.\d+\.tmp)?\.tar|\.(index|skipped)\.\d+\.tmp\.(parquet|csv)")
+# Also as `files.hidden` names what is being written, on any machine.
+_SHARD = re.compile(r"\.?shard-\d{6}(\.(\w+\.)?\d+\.tmp)?\.tar|\.(index|skipped)\.(\w+\.)?\d+\.tmp\.(parquet|csv)")
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,28 @@ def digest(table: pa.Table) -> str:
 
 
 def written(out: Path) -> dict[str, Any] | None:
-    """The metadata of a finished folder; None if it has no index of shards."""
+    """The metadata of a finished folder; None if it has no index of shards that we wrote."""
     try:
-        return json.loads((pa.parquet.read_schema(out / INDEX).metadata or {})[SHARDS])
-    except (OSError, ValueError, KeyError, pa.ArrowException):
+        found = json.loads((pa.parquet.read_schema(out / INDEX).metadata or {})[SHARDS])
+    except (OSError, ValueError, KeyError, RecursionError, pa.ArrowException):
         return None
+    return found if _is_ours(found) else None
+
+
+def _is_ours(document: Any) -> bool:
+    """Whether metadata has the types that are read from it: a stranger may have written the file."""
+    if not isinstance(document, dict) or not isinstance(document.get("job"), dict):
+        return False
+    shards = document.get("shards")
+    if not isinstance(shards, list) or not isinstance(document.get("skipped"), int):
+        return False
+    kinds = {"name": str, "samples": int, "bytes": int, "sha256": str}
+    return all(
+        isinstance(one, dict)
+        and all(isinstance(one.get(name), kind) for name, kind in kinds.items())
+        and "\0" not in one["name"]
+        for one in shards
+    )
 
 
 def changed(out: Path) -> list[str]:

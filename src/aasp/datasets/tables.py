@@ -9,7 +9,7 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,9 +21,9 @@ from aasp.errors import AaspError
 SUFFIXES = (".csv", ".tsv", ".parquet")
 """Suffixes of supported tables, in lower case."""
 
-MOST_ROWS, MOST_BYTES = 10**8, 16 * 2**30
+MOST_ROWS, MOST_BYTES = 10**8, 8 * 2**30
 """Limits of a Parquet file, uncompressed."""
-_ROWS, _READ_BYTES = 16_384, 2**20  # of a Parquet file at once
+ROWS, _READ_BYTES = 16_384, 2**20  # of a Parquet file at once
 
 _DELIMITERS = (",", ";", "\t", "|")
 _HEAD = 1_000_000  # characters that must contain the header
@@ -108,7 +108,7 @@ def parquet_parts(source: str, what: str = ".parquet index") -> Iterator[pa.Tabl
                 stated = f"it states {metadata.num_rows:,} rows and {size:,} bytes"
                 raise AaspError(f"{source}: {stated}, more than {MOST_ROWS:,} and {MOST_BYTES:,}; split it")
             names, empty = [name.strip() for name in file.schema_arrow.names], True
-            for batch in file.iter_batches(_ROWS, use_threads=False):
+            for batch in limited(source, file.iter_batches(ROWS, use_threads=False)):
                 batch.validate(full=True)
                 yield pa.Table.from_batches([batch]).rename_columns(names)
                 pa.default_memory_pool().release_unused()
@@ -120,6 +120,20 @@ def parquet_parts(source: str, what: str = ".parquet index") -> Iterator[pa.Tabl
     except (pa.ArrowException, OSError, ValueError, LookupError, MemoryError, OverflowError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise AaspError(f"not a readable {what}: {source}; {reason}; write it again") from None
+
+
+def limited(source: str, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The batches of a Parquet file, which may state far fewer bytes than its values fill.
+
+    Raises:
+        AaspError: there are more rows or bytes than allowed.
+    """
+    rows = size = 0
+    for batch in batches:
+        rows, size = rows + batch.num_rows, size + batch.nbytes
+        if rows > MOST_ROWS or size > MOST_BYTES:
+            raise AaspError(f"{source}: more than {MOST_ROWS:,} rows or {MOST_BYTES:,} bytes; split it")
+        yield batch
 
 
 def _text(source: str) -> str:

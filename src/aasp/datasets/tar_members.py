@@ -182,8 +182,11 @@ def _of_json(document: Any) -> dict[str, Any]:
         raise ValueError("not an object")
     found: dict[str, Any] = {}
     for name, value in document.items():
+        name.encode()  # lone surrogates, which no table can hold, raise a ValueError
         if isinstance(value, list) and all(isinstance(one, str) for one in value):
             value = ";".join(value)
+        if isinstance(value, str):
+            value.encode()
         if value is None or isinstance(value, bool | int | float | str):
             found[f"own_{name}" if name in RESERVED else name] = value
     return found

@@ -132,12 +132,16 @@ class Labelling:
         The bootstrap resamples recordings.
         """
         tested = [label for label in self.labels if label.held_out]
-        paths = [self.index.sound(label.row).path for label in tested]
-        if self._model is None or len(set(paths)) < 2:
+        recordings = [self._recording(label.row) for label in tested]
+        if self._model is None or len(set(recordings)) < 2:
             return None
         found = self._model.predict(self.features[[label.row for label in tested]])
         right = [float(name == label.name) for name, label in zip(found, tested, strict=True)]
-        return interval(right, clusters=paths, resamples=2_000)
+        return interval(right, clusters=recordings, resamples=2_000)
+
+    def _recording(self, row: int) -> str:
+        """The content of a row's file, by its hash, or its path: copies are one recording."""
+        return self.index.rows["hash"][row].as_py() or self.index.sound(row).path
 
     def state(self) -> dict[str, Any]:
         """The state that the page shows, as JSON values."""

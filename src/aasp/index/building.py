@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -90,15 +90,16 @@ def update(
         todo = changes(rows, found, state.root, names)
         done.changed, done.gone = todo.changed, todo.gone
         known = set(skipped)
-        skipped += [one for one in _still_missing(before, todo.rows, state.root) if one not in known]
+        asked = {whole(path, state.root) for path in found["path"].to_pylist()}
+        skipped += [one for one in _still_missing(before, todo.rows, state.root, asked, names) if one not in known]
         if len(todo.kept) < state.rows or not todo.rows.equals(rows):
             state = keep(folder, state, todo.kept, todo.rows)
         state = work.embed(state, found.take(pa.array(todo.new, pa.int64())), progress)
         if len(state.parts) > 1:
             state = keep(folder, state, np.arange(state.rows), read_rows(folder, state))
         if new and not state.rows:
-            for name in (STATE, "lock"):
-                (folder / name).unlink()
+            for name in (STATE, SKIPPED, "lock"):
+                (folder / name).unlink(missing_ok=True)
             with suppress(OSError):
                 folder.rmdir()
             if not found.num_rows:
@@ -108,10 +109,22 @@ def update(
     return done
 
 
-def _still_missing(before: Sequence[Skipped], kept: pa.Table, root: str) -> list[Skipped]:
-    """The moments and channels left out earlier of files that stay as they are, and so are not read again."""
+def _still_missing(
+    before: Sequence[Skipped], kept: pa.Table, root: str, asked: Set[str], sources: Sequence[str]
+) -> list[Skipped]:
+    """What was left out earlier and is not read again now.
+
+    These are moments and channels of files that stay as they are, and files that are there, but neither asked for nor
+    below one of the sources.
+    """
     files = {whole(path, root) for path in kept["path"].to_pylist()}
-    return [one for one in before if one.path in files or _PART.sub("", one.path) in files]
+
+    def elsewhere(path: str) -> bool:
+        below = any(path == source or path.startswith(f"{source}{os.sep}") for source in sources)
+        return path not in asked and not below and os.path.exists(path)
+
+    parts = [(one, _PART.sub("", one.path)) for one in before]
+    return [one for one, path in parts if one.path in files or path in files or elsewhere(path)]
 
 
 def _check_same(folder: Path, state: State, model: Model, settings: Settings) -> None:

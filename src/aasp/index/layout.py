@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.lib import format as npy
 
@@ -171,6 +172,11 @@ def read_rows(folder: Path, state: State) -> pa.Table:
     for name, kind in COLUMNS.items():
         if name not in table.column_names or table.schema.field(name).type != kind:
             raise AaspError(f"{folder}: its rows have no column {name} of {kind}; {REMEDY}")
+    for name in ("path", "start", "seconds"):
+        if table[name].null_count:
+            raise AaspError(f"{folder}: a row has no {name}; {REMEDY}")
+    if pc.any(pc.match_substring_regex(table["path"], r"\A\z|\x00")).as_py():
+        raise AaspError(f"{folder}: the path of a row is empty, or has a NUL character; {REMEDY}")
     return table
 
 

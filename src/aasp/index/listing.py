@@ -18,8 +18,8 @@ from aasp.index.layout import COLUMNS, joined
 
 PARTS = ("split", "fold")
 """Columns that give a row's part of a dataset."""
-OWN = (*COLUMNS, COLUMN)
-"""Columns that an index fills in itself: a manifest's column of the same name is renamed."""
+OWN = (*COLUMNS, COLUMN, "row", "similarity", "vector")
+"""Columns that an index, its results or a vector database fill in: a manifest's column of the same name is renamed."""
 _MEASURED = ("rate", "channels")
 
 

@@ -101,10 +101,10 @@ def rocchio(query_D: np.ndarray, like_nD: np.ndarray, unlike_nD: np.ndarray) -> 
 def described(index: Index, row: int, similarity: float) -> dict[str, Any]:
     """A row in the results: its number, cosine, times, labels and path, as stored in the index."""
     _, start, seconds = index.sound(row)
+    first = {"row": row, "similarity": similarity, "start": start, "seconds": seconds}
     own = [name for name in index.rows.column_names if name not in ("path", "start", "seconds", *_OWN)]
-    labels = {name: index.rows[name][row].as_py() for name in own}
-    path = index.rows["path"][row].as_py()
-    return {"row": row, "similarity": similarity, "start": start, "seconds": seconds, **labels, "path": path}
+    labels = {f"own_{name}" if name in first else name: index.rows[name][row].as_py() for name in own}
+    return first | labels | {"path": index.rows["path"][row].as_py()}
 
 
 def moments(
