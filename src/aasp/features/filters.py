@@ -24,6 +24,7 @@ from aasp.config import check_range
 from aasp.errors import AaspError
 from aasp.features.contract import FASTEST, LONGEST_TRANSFORM, MOST_BINS, FrontEndConfig
 from aasp.features.energies import WholeWindows
+from aasp.features.mel import mel_edges
 from aasp.tracing import is_exported, is_known
 
 
@@ -109,8 +110,7 @@ class FiltersConfig(FrontEndConfig):
 
     def edges(self) -> np.ndarray:
         """Corners, in Hz, of the mel triangles from which filters are initialised, (M + 2,)."""
-        low, high = (1127 * np.log1p(hertz / 700) for hertz in (self.low_hz, self.high_hz))
-        return 700 * np.expm1(np.linspace(low, high, self.filters + 2) / 1127)
+        return mel_edges(self.low_hz, self.high_hz, self.filters)
 
 
 class Filters(WholeWindows):

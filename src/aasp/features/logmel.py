@@ -6,7 +6,6 @@ Source: Kaldi's feature-fbank (the front end of EAT, AST and BEATs); the Slaney 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -18,6 +17,7 @@ from aasp.casting import WithConstants
 from aasp.config import ADDED_LATER, check_range
 from aasp.errors import AaspError
 from aasp.features.contract import FASTEST, LONGEST_TRANSFORM, MOST_BINS, FrontEnd, FrontEndConfig
+from aasp.features.mel import hz_to_mel, mel_edges, mel_to_hz, slaney_edges
 from aasp.tracing import is_for_onnx, is_known, is_traced
 
 # Mel bins by sampling rate: their width in mel is about that of the 128 bins at 16 kHz (21.8, 21.8, 21.9 and 22.5), and
@@ -125,9 +125,8 @@ class LogMelConfig(FrontEndConfig):
 
     def centres(self) -> np.ndarray:
         if self.triangles == "slaney":
-            return slaney_edges(self)[1:-1]
-        low, high = (1127 * np.log1p(hertz / 700) for hertz in (self.low_hz, self.high_hz))
-        return 700 * np.expm1(np.linspace(low, high, self.mels + 2)[1:-1] / 1127)
+            return slaney_edges(self.low_hz, self.high_hz, self.mels)[1:-1]
+        return mel_edges(self.low_hz, self.high_hz, self.mels)[1:-1]
 
     @property
     def band(self) -> tuple[float, float]:
@@ -162,25 +161,16 @@ class LogMelConfig(FrontEndConfig):
         return cls(**(settings | changes))  # type: ignore[arg-type]
 
 
-def slaney_edges(config: LogMelConfig) -> np.ndarray:
-    """Edges of mel bins in Hz, uniform on Slaney's scale: linear up to 1 kHz, logarithmic above; shape (M + 2,)."""
-    step = np.log(6.4) / 27
-    to_mel = lambda hertz: 15 + np.log(hertz / 1000) / step if hertz >= 1000 else hertz * 3 / 200
-    mel = np.linspace(to_mel(config.low_hz), to_mel(config.high_hz), config.mels + 2)
-    return np.where(mel < 15, mel * 200 / 3, 1000 * np.exp(step * (mel - 15)))
-
-
 def mel_filterbank(config: LogMelConfig) -> Tensor:
     """Triangular mel filters, with peak 1 except for Slaney's, shape (fft // 2 + 1, M)."""
-    low, high = (1127.0 * math.log1p(hertz / 700.0) for hertz in (config.low_hz, config.high_hz))
-    edges = torch.linspace(low, high, config.mels + 2, dtype=torch.float64)
+    edges = torch.linspace(hz_to_mel(config.low_hz), hz_to_mel(config.high_hz), config.mels + 2, dtype=torch.float64)
     bins = torch.arange(config.fft // 2 + 1, dtype=torch.float64) * config.rate / config.fft
     if config.triangles == "mel":
-        bins = 1127.0 * torch.log1p(bins / 700.0)
+        bins = hz_to_mel(bins)
     elif config.triangles == "slaney":
-        edges = torch.from_numpy(slaney_edges(config))
+        edges = torch.from_numpy(slaney_edges(config.low_hz, config.high_hz, config.mels))
     else:
-        edges = 700.0 * torch.expm1(edges / 1127.0)
+        edges = mel_to_hz(edges)
     left, centre, right = edges[:-2], edges[1:-1], edges[2:]
     rise = (bins[:, None] - left) / (centre - left)
     fall = (right - bins[:, None]) / (right - centre)

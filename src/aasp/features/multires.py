@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from aasp.config import check_range
 from aasp.errors import AaspError
 from aasp.features.energies import BandsConfig, Energies, WholeWindows, triangles
+from aasp.features.mel import hz_to_mel, mel_to_hz
 from aasp.tracing import is_known
 
 
@@ -67,13 +68,10 @@ class MultiresConfig(BandsConfig):
 
     def _corners(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         turns = len(self.windows_ms)
-        low, high = (1127 * np.log1p(hertz / 700) for hertz in (self.low_hz, self.high_hz))
+        low, high = hz_to_mel(np.array([self.low_hz, self.high_hz]))
         step = (high - low) / (self.bands - 1 + 2 * turns)
         centre = low + (np.arange(self.bands) + turns) * step
-        left, middle, right = (
-            700 * np.expm1(mel / 1127) for mel in (centre - turns * step, centre, centre + turns * step)
-        )
-        return left, middle, right
+        return mel_to_hz(centre - turns * step), mel_to_hz(centre), mel_to_hz(centre + turns * step)
 
 
 class Multires(WholeWindows):
