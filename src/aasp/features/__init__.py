@@ -11,8 +11,8 @@ FRONTENDS: Parts[FrontEndConfig] = Parts(
     {
         "logmel": "aasp.features.logmel:LogMelConfig",
         "pcen": "aasp.features.pcen:PCENConfig",
-        "stft": "aasp.features.stft:STFTConfig",
-        "cqt": "aasp.features.cqt:CQTConfig",
+        "stft": "aasp.features.bands:STFTConfig",
+        "cqt": "aasp.features.bands:LogFrequencyConfig",
         "leaf": "aasp.features.leaf:LEAFConfig",
         "multires": "aasp.features.multires:MultiresConfig",
         "sblu": "aasp.features.sblu:SBLUBankConfig",

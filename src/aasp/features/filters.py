@@ -22,8 +22,8 @@ from torch.nn import functional
 
 from aasp.config import check_range
 from aasp.errors import AaspError
+from aasp.features.bands import WholeWindows
 from aasp.features.contract import FASTEST, LONGEST_TRANSFORM, MOST_BINS, FrontEndConfig
-from aasp.features.energies import WholeWindows
 from aasp.features.mel import mel_edges
 from aasp.tracing import is_exported, is_known
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from aasp.config import check_range
 from aasp.errors import AaspError
-from aasp.features.energies import BandsConfig, Energies, WholeWindows, triangles
+from aasp.features.bands import BandsConfig, Energies, WholeWindows, triangles
 from aasp.features.mel import hz_to_mel, mel_to_hz
 from aasp.tracing import is_known
 

@@ -23,8 +23,8 @@ from torch.nn import functional
 
 from aasp.config import check_range
 from aasp.errors import AaspError
+from aasp.features.bands import BandsConfig, Energies, WholeWindows
 from aasp.features.contract import FrontEndConfig
-from aasp.features.energies import BandsConfig, Energies, WholeWindows
 from aasp.tracing import is_known
 
 SLOWEST = 1 / 512

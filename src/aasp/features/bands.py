@@ -1,14 +1,26 @@
-"""Shared by spectral front ends: windows of a waveform, and the energies of their spectra in bands.
+"""Energies of a waveform's spectrum in bands, shared by spectral front ends, and two of these: `stft` and `cqt`.
+
+`stft` has equally spaced, equally wide bands: its frequency resolution is uniform. With as many bands as the Fourier
+transform has inner bins, the bands are these bins.
+
+`cqt` has centres on a logarithmic axis, so that a change of pitch is a shift. It is a filterbank on the power spectrum
+of one window, not a constant-Q transform, which has a window per band: a band is a triangle from its lower neighbour's
+centre to its upper neighbour's, with a width proportional to its frequency, but at least the resolution of the window,
+rate / window on each side. Where that limit applies (with the defaults below 404 Hz) bands overlap and their Q falls
+with decreasing frequency. All bands of a frame use the same samples.
 
 Legend: B clips, S samples, T frames, K bins of the Fourier transform, M bands.
-Source: windows, blocks and the matrix product for other runtimes are those of `LogMel`; each front end defines its own
-bands.
+Source: windows, blocks and the matrix product for other runtimes are those of `LogMel`. `stft`: the short-time Fourier
+transform; triangles instead of its bins, so that the number of bands can fit any stem, are ours. `cqt`: Brown 1991 for
+the axis, Schörkhuber et al. 2014 for the minimum bandwidth; the filterbank is ours.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -134,3 +146,97 @@ def triangles(config: BandsConfig, left_M: np.ndarray, centre_M: np.ndarray, rig
         text = f"band {empty} at {centre_M[empty]:.0f} Hz holds no bin of fft {config.fft}, which are {step:g} Hz apart"
         raise AaspError(f"front end: {text}; raise fft or take fewer bands than {config.bands}")
     return torch.from_numpy(bank).float()
+
+
+@dataclass(frozen=True)
+class LogBandsConfig(BandsConfig):
+    """Settings shared by front ends whose values are log-energies of triangular bands.
+
+    Attributes:
+        floor: smallest energy before the logarithm.
+    """
+
+    floor: float = 2.0**-23
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, "front end", "floor")
+        self.bank()
+
+    def build(self) -> LogBands:
+        return LogBands(self)
+
+    @abstractmethod
+    def corners(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Left, centre and right corner of each band in Hz, each (M,)."""
+
+    def bank(self) -> Tensor:
+        """Weights of the transform's bins in each band, (K, M)."""
+        return triangles(self, *self.corners())
+
+    def centres(self) -> np.ndarray:
+        return self.corners()[1]
+
+
+class LogBands(WholeWindows):
+    """Waveforms to normalised log-energies of bands.
+
+    Args:
+        config: its settings.
+    """
+
+    in_float64 = True
+    config: LogBandsConfig
+
+    def __init__(self, config: LogBandsConfig) -> None:
+        super().__init__(config)
+        self.energies = Energies(config.windows(config.window_ms), config.bank)
+
+    def transform(self, wave_BS: Tensor, frames: int) -> Tensor:
+        c = self.config
+        return (torch.log(self.energies.transform(wave_BS, frames).clamp_min(c.floor)) - c.mean) / c.std
+
+
+@dataclass(frozen=True)
+class STFTConfig(LogBandsConfig):
+    """A log-spectrogram with a linear frequency axis.
+
+    Attributes:
+        kind: the name of this front end in recipes.
+    """
+
+    kind: ClassVar[str] = "stft"
+    low_hz: float = 0.0
+    mean: float = -7.55
+    std: float = 11.47
+
+    def corners(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        edges = np.linspace(self.low_hz, self.high_hz, self.bands + 2)
+        return edges[:-2], edges[1:-1], edges[2:]
+
+
+@dataclass(frozen=True)
+class LogFrequencyConfig(LogBandsConfig):
+    """A log-spectrogram with a logarithmic frequency axis.
+
+    Attributes:
+        kind: the name of this front end in recipes.
+        window_ms: analysis window in milliseconds, longer than usual to resolve low pitches.
+    """
+
+    kind: ClassVar[str] = "cqt"
+    window_ms: float = 64.0
+    fft: int = 1024
+    low_hz: float = 60.0
+    mean: float = -3.06
+    std: float = 10.99
+
+    def __post_init__(self) -> None:
+        if self.low_hz <= 0:
+            raise AaspError(f"front end: low_hz is {self.low_hz:g}; a logarithmic axis has no zero, give 60 or so")
+        super().__post_init__()
+
+    def corners(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        edges, least = np.geomspace(self.low_hz, self.high_hz, self.bands + 2), self.rate / self.window
+        centre = edges[1:-1]
+        return np.minimum(edges[:-2], centre - least), centre, np.maximum(edges[2:], centre + least)
