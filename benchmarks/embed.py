@@ -33,7 +33,7 @@ from sounds import clips
 
 SECONDS, RATE, CLIPS = 10.0, 16_000, 2
 REMEMBERED = 4  # clips in the batch for memory measurements
-MIXED, SHORTEST, LONGEST = 100, 0.5, 30.0  # sounds of mixed lengths: number, and seconds
+MIXED, MIN_SECONDS, MAX_SECONDS = 100, 0.5, 30.0  # sounds of mixed lengths: number, and seconds
 WIDTH, DEPTH = 768, 12
 DEVICE = torch.accelerator.current_accelerator() or torch.device("cpu")
 
@@ -128,8 +128,8 @@ def padding() -> list[Row]:
 
     encoder.encoder.register_forward_pre_hook(count)
     random = np.random.default_rng(0)
-    seconds = SHORTEST * (LONGEST / SHORTEST) ** random.random(MIXED)
-    wave = clips(1, LONGEST)[0]
+    seconds = MIN_SECONDS * (MAX_SECONDS / MIN_SECONDS) ** random.random(MIXED)
+    wave = clips(1, MAX_SECONDS)[0]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         paths = [str(Path(folder, f"{number}.wav")) for number in range(MIXED)]
@@ -139,7 +139,8 @@ def padding() -> list[Row]:
             counts[:] = 0, 0
             batches = sum(1 for _ in embedded(encoder, paths[:number]))
             share = 1 - counts[1] / counts[0]
-            detail = f"{batches} batches, lengths log-uniform from {SHORTEST:g} to {LONGEST:g} s, as `aasp embed` does"
+            lengths = f"lengths log-uniform from {MIN_SECONDS:g} to {MAX_SECONDS:g} s"
+            detail = f"{batches} batches, {lengths}, as `aasp embed` does"
             rows.append(Row(f"padding's share of tokens, {number} mixed sounds", Spread.of([share]), "<= 0.2", detail))
     return rows
 

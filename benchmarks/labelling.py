@@ -25,7 +25,7 @@ from aasp.explore.labels_file import Label
 from aasp.files import cache_folder
 from harness import Row, Spread, report
 
-STEP, MOST_CLIPS, FIRST = 5, 1_500, 10
+STEP, MAX_CLIPS, FIRST = 5, 1_500, 10
 
 
 def curve(x: np.ndarray, y: np.ndarray, pool: np.ndarray, test: np.ndarray, most: int, active: bool) -> list[float]:
@@ -51,7 +51,7 @@ def labels_to(curve: list[float], goal: float) -> float:
 
 def measure(file: Path, label: str, most: int, seeds: int) -> Row:
     manifest, _ = Manifest.open(file)
-    rows = np.sort(np.random.default_rng(0).permutation(len(manifest))[:MOST_CLIPS])
+    rows = np.sort(np.random.default_rng(0).permutation(len(manifest))[:MAX_CLIPS])
     kept = cache_folder() / "benchmarks" / f"labelling-{file.parent.name}.npy"
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)

@@ -31,7 +31,7 @@ SETS = {
 }
 ONLY_BY_NAME = ("esc10_mixtures",)  # used only if named: its clips are those of esc10
 CLIPS, HOURS = 1_000, 0.75  # upper limits for a set, without --full
-FEWEST = 10  # training clips of the median class: sets with fewer are not fine-tuned
+MIN_CLIPS = 10  # training clips of the median class: sets with fewer are not fine-tuned
 CUT, WHOLE = (6, 16, 2.0), (40, 32, 5.0)  # steps, crops per step, seconds per crop
 TESTED_SECONDS = 240  # of test audio for fine-tuned models, without --full
 
@@ -75,7 +75,7 @@ class Set:
         if self.task.multilabel:
             return False
         counts = np.bincount(self.task.y[self.task.rounds[0].train], minlength=len(self.task.classes))
-        return bool(np.median(counts) >= FEWEST)
+        return bool(np.median(counts) >= MIN_CLIPS)
 
 
 def chosen_sets(names: str, added: Sequence[str], data: Path | None, full: bool) -> Iterator[Set]:

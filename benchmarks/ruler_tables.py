@@ -12,7 +12,7 @@ from aasp.evaluate.intervals import Interval
 from aasp.evaluate.outcome import system_name
 from aasp.evaluate.probe import ProbeResult, main_score
 from aasp.evaluate.ruler import System
-from ruler_sets import FEWEST, Set
+from ruler_sets import MIN_CLIPS, Set
 
 # Readings of the model, its untrained encoder and log-mel of 128 bands; with 40 bands always the fixed probe.
 READINGS = {
@@ -67,7 +67,8 @@ def show_model(sets: Sequence[Set], model: System, untrained: System, log_mel: S
         _show(tuned, {"fine-tuned" if name == "model" else name: found[name] for name in found})
         out["few labels"][str(labels)] = _json(tuned, found)
     if left := [one.name for one in sets if one not in tuned]:
-        print(f"\nNot fine-tuned, for several labels a clip or fewer than {FEWEST} clips a class: {', '.join(left)}.")
+        reason = f"several labels a clip or fewer than {MIN_CLIPS} clips a class"
+        print(f"\nNot fine-tuned, for {reason}: {', '.join(left)}.")
     print("\n### The last block, and a random network's")
     for title, key in (("Token mean", "last mean"), ("The pooling that validation chose", "last")):
         ours, theirs = ([one.results[system][key] for one in sets] for system in (model, untrained))

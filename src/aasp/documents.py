@@ -10,13 +10,13 @@ from typing import Any
 
 from aasp.errors import AaspError
 
-LARGEST = 32 * 2**20
+MAX_BYTES = 32 * 2**20
 """Limit in bytes for a document that describes a model, a run or a checkpoint; what we write is under 1 MiB."""
-LARGEST_RESULTS = 2**30
+MAX_RESULTS_BYTES = 2**30
 """Limit in bytes for a file of results, which holds a prediction for each clip."""
 
 
-def read_json(file: Path, remedy: str, most: int = LARGEST) -> Any:
+def read_json(file: Path, remedy: str, most: int = MAX_BYTES) -> Any:
     """The values in a JSON file.
 
     Args:
@@ -36,7 +36,7 @@ def read_json(file: Path, remedy: str, most: int = LARGEST) -> Any:
     return parse_json(file.read_bytes(), str(file), remedy)
 
 
-def read_object(file: Path, remedy: str, most: int = LARGEST) -> dict[str, Any]:
+def read_object(file: Path, remedy: str, most: int = MAX_BYTES) -> dict[str, Any]:
     """The values in a JSON file, which must be an object. Arguments and errors as in `read_json`."""
     values = read_json(file, remedy, most)
     if not isinstance(values, dict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_LONGEST = 16_384
+_MAX_LENGTH = 16_384
 
 
 class AaspError(ValueError):
@@ -38,8 +38,8 @@ def one_line(text: str) -> str:
 
     A text longer than any message of ours with the longest paths loses its middle.
     """
-    if len(text) > _LONGEST:
-        text = f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
+    if len(text) > _MAX_LENGTH:
+        text = f"{text[: _MAX_LENGTH // 2]} … {text[-_MAX_LENGTH // 2 :]}"
     if text.isprintable():
         return text
     shown = lambda letter: letter.isprintable() or letter == "\t"

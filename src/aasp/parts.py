@@ -24,8 +24,8 @@ from typing import Any, Generic, TypeVar, cast
 from aasp.errors import AaspError
 
 T = TypeVar("T")
-MOST_SHOWN = 30  # names in a message
-MOST_LETTERS = 80  # of a name in one message
+MAX_SHOWN = 30  # names in a message
+MAX_LETTERS = 80  # of a name in one message
 
 
 class Parts(Generic[T]):
@@ -71,7 +71,7 @@ class Parts(Generic[T]):
         if name in self._ours:
             return self.find(name)
         module, _, attribute = name.partition(":")
-        if not attribute or len(name) > MOST_LETTERS:
+        if not attribute or len(name) > MAX_LETTERS:
             raise AaspError(self._unknown(name))
         if module not in sys.modules:
             text = f"{self.what} {name!r} is custom code, which is never imported because a file names it"
@@ -101,19 +101,19 @@ class Parts(Generic[T]):
         raise AaspError(f"{self.what} {name!r} is not a dataclass that derives from {contract}; name one that does")
 
     def _unknown(self, name: str) -> str:
-        close = get_close_matches(name[:MOST_LETTERS], self._ours, n=1)
+        close = get_close_matches(name[:MAX_LETTERS], self._ours, n=1)
         meant = f"did you mean {close[0]!r}? " if close else ""
         own = f"{meant + 'A' if meant else 'a'} {self.what} of your own is package.module:Name"
-        return f"{name[:MOST_LETTERS]!r} is not one of {', '.join(self._ours)}; {own}"
+        return f"{name[:MAX_LETTERS]!r} is not one of {', '.join(self._ours)}; {own}"
 
 
 def nearest(name: str, known: Mapping[str, Any]) -> str:
     """Suggestions for an unknown name."""
-    close = get_close_matches(name[:MOST_LETTERS], known, n=1)
+    close = get_close_matches(name[:MAX_LETTERS], known, n=1)
     if close:
         return f"did you mean {close[0]!r}?"
-    if len(known) > MOST_SHOWN:
-        near = get_close_matches(name[:MOST_LETTERS], known, n=5, cutoff=0)
+    if len(known) > MAX_SHOWN:
+        near = get_close_matches(name[:MAX_LETTERS], known, n=5, cutoff=0)
         return f"the nearest of {len(known)} are {', '.join(near)}"
     return f"known: {', '.join(known)}"
 

@@ -118,7 +118,7 @@ def test_a_step_is_timed_as_it_is_trained(
     monkeypatch.setattr(budgets.activations, "recompute", lambda objective: recomputed.append(True))
     fields = {"optimizer.accumulate": str(accumulate), "optimizer.recompute": str(recompute).lower()}
     assert seconds_per_step(with_fields(recipe, fields), "fp32", "cpu") > 0
-    assert clips == [2 // accumulate] * accumulate * (budgets.WARM_UP + budgets.FEWEST)
+    assert clips == [2 // accumulate] * accumulate * (budgets.WARM_UP + budgets.MIN_STEPS)
     assert recomputed == [True] * recompute
     with pytest.raises(AaspError, match=r"optimizer\.accumulate is 3, for 2 clips a step; give a divisor of 2"):
         seconds_per_step(with_fields(recipe, {"optimizer.accumulate": "3"}), "fp32", "cpu")

@@ -60,7 +60,7 @@ def test_memory_is_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         read(path, rate=RATE)
         assert len(held._groups) == 1
     assert groups == [0, 1, 0], "in order a group costs once"
-    monkeypatch.setattr(parquet_rows, "LARGEST_GROUP", 100)
+    monkeypatch.setattr(parquet_rows, "MAX_GROUP_BYTES", 100)
     with pytest.raises(AudioError, match=r"row group 2 declares [\d,]+ bytes of sound, of 100 at most; write the file"):
         read(manifest.paths[9])
 

@@ -201,7 +201,7 @@ def test_a_full_disk_leaves_what_was_there(small, tmp_path: Path, monkeypatch: p
 
 
 def test_a_model_too_large_for_a_file_is_refused(small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aasp.deploy.onnx.LARGEST", 1_000)
+    monkeypatch.setattr("aasp.deploy.onnx.MAX_BYTES", 1_000)
     with pytest.raises(AaspError, match=r"more than one ONNX file holds"):
         write(small, tmp_path / "large.onnx")
     assert not list(tmp_path.iterdir())

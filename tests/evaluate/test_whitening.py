@@ -13,7 +13,7 @@ from aasp.datasets.index import Skipped
 from aasp.datasets.manifest import Manifest
 from aasp.evaluate.features import clip_features, own_keys
 from aasp.evaluate.spectrum import effective_rank
-from aasp.evaluate.whitening import LONGEST, SHORTEST, excerpts, whitened
+from aasp.evaluate.whitening import MAX_SECONDS, MIN_SECONDS, excerpts, whitened
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.stems.conv import ConvConfig
@@ -43,7 +43,7 @@ def test_excerpts_are_within_their_files_and_long_files_give_several(manifest: M
     assert [Path(one.path).stem for one in found] == ["0.3", "2.0", *["20.0"] * 5, "3.9"]
     for one in found:
         whole = float(Path(one.path).stem)
-        assert min(SHORTEST, whole) <= one.seconds <= min(LONGEST, whole)
+        assert min(MIN_SECONDS, whole) <= one.seconds <= min(MAX_SECONDS, whole)
         assert one.start >= 0 and one.start + one.seconds <= whole + 1e-9
     assert len({one.start for one in found[2:7]}) == 5
     assert found == excerpts(manifest, 100) != excerpts(manifest, 100, seed=1)

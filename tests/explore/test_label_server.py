@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 from aasp.explore.labelling import Labelling
-from aasp.explore.server import MOST_BYTES, LabelServer
+from aasp.explore.server import MAX_BODY_BYTES, LabelServer
 from aasp.index import Index
 
 
@@ -84,7 +84,7 @@ def test_a_rows_sound_is_decoded_and_encoded_again(server: LabelServer, small: I
         ("label", {"body": {"row": 1}}, 400),
         ("label", {"body": b"{"}, 400),
         ("label", {"body": b"[" * 4_000}, 400),
-        ("label", {"body": b"x" * (MOST_BYTES + 1)}, 413),
+        ("label", {"body": b"x" * (MAX_BODY_BYTES + 1)}, 413),
         ("label", {"body": b"", "Content-Length": "-1"}, 413),
         ("class", {"body": {"name": "<b>" * 40}}, 409),
         ("class", {"body": {"name": "low"}}, 409),

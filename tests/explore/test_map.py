@@ -108,7 +108,7 @@ def test_a_sound_that_is_gone_is_named(indexed: Callable[..., Index], tmp_path: 
 def test_of_very_many_rows_some_are_points_over_the_density_of_all(
     small: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MOST_POINTS", 20)
+    monkeypatch.setattr(module, "MAX_POINTS", 20)
     made = write_map(small, tmp_path / "map.html", groups=3, most_bytes=1e6)
     _, data, sounds = parts(tmp_path / "map.html")
     assert (made.points, len(sounds), data["total"], len(data["names"])) == (20, 20, 60, 20)

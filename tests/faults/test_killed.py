@@ -12,7 +12,7 @@ from commands import COMMANDS, Command
 
 pytestmark = pytest.mark.slow
 
-MOST_KILLS = 4  # of a run
+MAX_KILLS = 4  # of a run
 
 
 def killed(command: Command, given: Path, out: Path, logs: Path, random: np.random.Generator, longest: float) -> bool:
@@ -43,7 +43,7 @@ def test_killed_at_random_moments(name: str, given: Path, tmp_path: Path) -> Non
     while kills < command.kills:
         out = tmp_path / f"{runs}" / "out"
         out.parent.mkdir()
-        for _ in range(MOST_KILLS):
+        for _ in range(MAX_KILLS):
             if not killed(command, given, out, tmp_path, random, longest):
                 break
             kills += 1

@@ -10,11 +10,11 @@ import torch
 
 from aasp.errors import AaspError
 from aasp.features.logmel import LogMel, LogMelConfig
-from aasp.features.waves import LOUDEST
 from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.stems.conv import ConvConfig
+from aasp.waveforms import MAX_PEAK
 
 SAMPLES = 8_000
 CONFIG = AudioEncoderConfig(stem=ConvConfig(), encoder=EncoderConfig(width=16, depth=1, heads=2), window_seconds=0.64)
@@ -80,7 +80,7 @@ SAMPLES_REFUSED = {
     "NaN": (bad(0, torch.nan), "clip 1 holds NaN or infinite samples"),
     "infinite": (bad(-1, -torch.inf), "clip 1 holds NaN or infinite samples"),
     "16-bit samples as floats": (32_768 * noise(2, SAMPLES), "clip 0 reaches .*not a waveform in -1 to 1"),
-    "one sample too loud": (bad(5, -1.01 * LOUDEST), "clip 1 reaches 101,"),
+    "one sample too loud": (bad(5, -1.01 * MAX_PEAK), "clip 1 reaches 101,"),
     "16-bit samples in fp16": ((32_768 * noise(2, SAMPLES)).half(), "clip 0 reaches"),
 }
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aasp.errors import AaspError
 
-_LONGEST_LINE = 20_000
+_MAX_LINE = 20_000
 
 numbers = st.one_of(
     st.integers(-3, 70),
@@ -88,6 +88,6 @@ def right_or_one_line(call: Callable[[], Any]) -> Any:
         return call()
     except AaspError as error:
         message = str(error)
-        assert message and len(message) <= _LONGEST_LINE, message[:100]
+        assert message and len(message) <= _MAX_LINE, message[:100]
         assert message.replace("\t", " ").isprintable(), repr(message)[:300]
         return None

@@ -125,8 +125,8 @@ def test_more_sound_than_is_allowed(asking: Asking, tmp_path: Path) -> None:
 def test_an_answer_of_too_many_numbers(asking: Asking, wav: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     from aasp.serve import answers
 
-    monkeypatch.setattr(answers, "MOST_NUMBERS", 100)
-    monkeypatch.setattr(answers, "MOST_WINDOWS", 5)
+    monkeypatch.setattr(answers, "MAX_NUMBERS", 100)
+    monkeypatch.setattr(answers, "MAX_WINDOWS", 5)
     message = refused(asking().post("/embed?frames=1", content=wav), 413)
     assert message.startswith("frames: an answer of 1,536 numbers, and 100 are the limit; send a shorter sound")
     message = refused(asking("clips").post("/predict?frames=1&window=0.1", content=wav), 413)

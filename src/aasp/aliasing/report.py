@@ -18,7 +18,7 @@ from typing import Any
 from jinja2 import UndefinedError
 from markupsafe import Markup, escape
 
-from aasp.documents import LARGEST_RESULTS, as_written, read_object
+from aasp.documents import MAX_RESULTS_BYTES, as_written, read_object
 from aasp.errors import AaspError
 from aasp.report.templates import render
 
@@ -26,7 +26,7 @@ PARTS = {part: f"aasp.aliasing.{part}.page" for part in ("stability", "response"
 """The module that draws each file, by its name without .json, in the order of the page."""
 
 TITLE = "Patches alias modulations: does it matter?"
-LONGEST_COMMAND = 300
+MAX_COMMAND = 300
 REMEDY = "measure it again with --overwrite"
 
 
@@ -46,7 +46,7 @@ def build(folder: Path) -> str:
     answers, sections, made = [], [], {}
     for part, file in files.items():
         try:
-            found = read_object(file, REMEDY, LARGEST_RESULTS)
+            found = read_object(file, REMEDY, MAX_RESULTS_BYTES)
         except OSError as error:
             raise AaspError(f"{file}: not readable ({error.strerror}); {REMEDY}") from None
         page = importlib.import_module(PARTS[part])
@@ -71,9 +71,9 @@ def _facts(made: Mapping[str, tuple[str, str]]) -> dict[str, Markup]:
     facts = {}
     for part, (command, software) in made.items():
         shown = escape(command)
-        if len(command) > LONGEST_COMMAND:
+        if len(command) > MAX_COMMAND:
             whole = Markup("{}… <details><summary>all of it</summary>{}</details>")
-            shown = whole.format(command[:LONGEST_COMMAND], command)
+            shown = whole.format(command[:MAX_COMMAND], command)
         facts[part if one else f"{part}, command"] = Markup("<code>{}</code>").format(shown)
         facts["Software" if one else f"{part}, software"] = escape(software)
     if one:

@@ -17,6 +17,7 @@ import numpy as np
 
 from aasp.audio import compressed, container, headers, mpeg, sndfile, tags
 from aasp.audio.error import RAW, AudioError, quoted, salvage
+from aasp.waveforms import MAX_RATE, MIN_RATE
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,7 @@ _ALSO = {".wav": {"NIST SPHERE"}}  # as in TIMIT
 _TAGGED = frozenset({"MP3", "FLAC", "AAC", "Ogg"})  # formats that are also read after an ID3 tag
 UNCOMPRESSED = {"WAV": "wav", "W64": "w64", "AIFF": "aiff", "AU": "au", "CAF": "caf"}
 _HEAD_BYTES = 1024
-# A sampling rate outside this range, in Hz, is a wrong header.
-SLOWEST, FASTEST = 100, 10_000_000
+
 
 
 class Track(Protocol):
@@ -147,7 +147,7 @@ def opened(path: str) -> Iterator[Track]:
     """
     track = _track(path, family(path))
     try:
-        if not SLOWEST <= track.rate <= FASTEST or track.channels <= 0:
+        if not MIN_RATE <= track.rate <= MAX_RATE or track.channels <= 0:
             reason = f"its header states {track.rate:,} Hz and {track.channels} channel(s)"
             raise AudioError(path, reason, RAW)
         if track.frames <= 0:

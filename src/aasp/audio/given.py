@@ -12,12 +12,9 @@ from typing import Any
 import numpy as np
 
 from aasp.audio.channels import Channels, mixed
-from aasp.audio.formats import FASTEST, SLOWEST
 from aasp.audio.io import read, resampled
 from aasp.errors import AaspError
-
-FULL_SCALE = 32768.0
-"""Of 16-bit samples."""
+from aasp.waveforms import FULL_SCALE, MAX_RATE, MIN_RATE
 
 
 def given_wave(item: Any, rate: int, what: str, channels: Channels = "mean") -> np.ndarray:
@@ -50,8 +47,8 @@ def given_wave(item: Any, rate: int, what: str, channels: Channels = "mean") -> 
     except (TypeError, KeyError, ValueError, IndexError):
         text = f"{what} is {type(item).__name__}, not a clip with an array and its sampling_rate"
         raise AaspError(f"{text}; give {{'array': samples, 'sampling_rate': hertz}}") from None
-    if not SLOWEST <= own <= FASTEST:
-        raise AaspError(f"{what} has a sampling_rate of {own:g}; give samples per second, {SLOWEST} to {FASTEST:,}")
+    if not MIN_RATE <= own <= MAX_RATE:
+        raise AaspError(f"{what} has a sampling_rate of {own:g}; give samples per second, {MIN_RATE} to {MAX_RATE:,}")
     return resampled(mono(raw, what, channels), own, rate, what)
 
 

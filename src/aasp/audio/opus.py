@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_LONGEST = 5_760  # samples of a packet: 120 ms
+_MAX_PACKET = 5_760  # samples of a packet: 120 ms
 # Samples of each frame, by the first byte of a packet.
 _FRAME = [
     (480, 960, 1920, 2880)[kind & 3] if kind < 12 else (480, 960)[kind & 1] if kind < 16 else 120 << (kind & 3)
@@ -82,7 +82,7 @@ def packets(content: mmap.mmap, begin: int, end: int) -> Packets | None:
     skip = int.from_bytes(head[10:12], "little")
     total = sum(counts)
     whole = last and place == end and start < 0 and head[:8] == b"OpusHead" and len(head) >= 19 and head[18] == 0
-    if not whole or not counts or min(counts) == 0 or not skip < position <= total < position + 2 * _LONGEST:
+    if not whole or not counts or min(counts) == 0 or not skip < position <= total < position + 2 * _MAX_PACKET:
         return None
     ends = np.cumsum(np.array(counts, dtype=np.int64))
     produced = np.clip(ends - skip, 0, position - skip)

@@ -30,7 +30,7 @@ _ADDRESS = re.compile(
     r"|(?P<parquet>.+?\.parquet)#(?P<row>\d{1,12})/(?P<name>.+)",
     re.DOTALL | re.IGNORECASE,
 )
-_LONGEST_NAME = 200
+_MAX_NAME = 200
 _CHUNK = 1 << 20
 
 
@@ -161,4 +161,4 @@ def _ending(name: str) -> str:
 def _shown(name: str) -> str:
     """A name from an untrusted file, made safe for a line of text."""
     plain = "".join(letter if letter.isprintable() and letter != "\\" else "_" for letter in name)
-    return plain[-_LONGEST_NAME:].lstrip("/") or "_"
+    return plain[-_MAX_NAME:].lstrip("/") or "_"

@@ -19,7 +19,7 @@ from aasp.audio.error import AudioError
 
 HELD_BYTES = 256 * 2**20
 """Maximum size of cached row groups; the one in use is always kept."""
-LARGEST_GROUP = 2**30
+MAX_GROUP_BYTES = 2**30
 """Maximum bytes of a row group's sounds. `datasets` writes groups of 100 sounds."""
 
 _REMEDY = "write the file with smaller row groups, or leave it out"
@@ -63,8 +63,8 @@ class _File:
         described = self._file.metadata.row_group(number)
         columns = (described.column(index) for index in range(described.num_columns))
         size = next(column.total_uncompressed_size for column in columns if column.path_in_schema == leaf)
-        if not 0 <= size <= LARGEST_GROUP:
-            raise ValueError(f"row group {number} declares {size:,} bytes of sound, of {LARGEST_GROUP:,} at most")
+        if not 0 <= size <= MAX_GROUP_BYTES:
+            raise ValueError(f"row group {number} declares {size:,} bytes of sound, of {MAX_GROUP_BYTES:,} at most")
         with self._lock:
             table = self._file.read_row_group(number, columns=[leaf])
         return table.column(0).combine_chunks().field("bytes")

@@ -18,13 +18,12 @@ from aasp.audio.channels import Channels, checked, mixed
 from aasp.audio.error import AudioError
 from aasp.audio.formats import Track, family, opened
 from aasp.errors import AaspError
+from aasp.waveforms import MAX_PEAK
 
 # Input samples on each side of a window, counted at the lower of the two rates: soxr HQ's taps reach about 70.
 _MARGIN = 160
 # A sound that loses this many dB in resampling lies above the new band: bats, whistles.
 _INAUDIBLE_DB = 40.0
-LOUDEST = 100.0
-"""Peak above which samples are not in -1 to 1, as in `aasp.features.waves` for tensors."""
 # Seconds decoded at a time when samples are discarded.
 _PART_SECONDS = 600.0
 
@@ -105,7 +104,7 @@ def check_loud(name: str, wave: np.ndarray) -> None:
     Raises:
         AudioError: they are far beyond full scale.
     """
-    if (peak := float(np.abs(wave).max(initial=0.0))) > LOUDEST:
+    if (peak := float(np.abs(wave).max(initial=0.0))) > MAX_PEAK:
         reason = f"samples reach {peak:g}, which is not a waveform in -1 to 1"
         raise AudioError(name, reason, "divide it by its full scale")
 

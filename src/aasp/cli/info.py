@@ -22,7 +22,7 @@ from aasp.model.folder import PACKAGED, packaged
 from aasp.shapes import read_shapes
 
 REMEDY = "copy it again"
-MOST_LISTED = 12  # distinct values of a column that are listed individually
+MAX_LISTED = 12  # distinct values of a column that are listed individually
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def show_manifest(path: Path) -> None:
     columns: dict[str, Any] = {}
     for name in table.column_names:
         values = pc.unique(table[name]).drop_null()
-        columns[f"  {name}"] = values.sort().to_pylist() if len(values) <= MOST_LISTED else f"{len(values):,} values"
+        columns[f"  {name}"] = values.sort().to_pylist() if len(values) <= MAX_LISTED else f"{len(values):,} values"
     facts(
         f"manifest {path}",
         {
@@ -280,7 +280,7 @@ def _change(change: dict[str, Any]) -> str:
 
 
 def _few(names: list[str]) -> str:
-    return ", ".join(names[:MOST_LISTED]) + (", …" if len(names) > MOST_LISTED else "")
+    return ", ".join(names[:MAX_LISTED]) + (", …" if len(names) > MAX_LISTED else "")
 
 
 def _starts(path: Path) -> dict[str, str]:

@@ -27,7 +27,7 @@ from aasp.training import activations, engine, optim
 from aasp.training.precision import Precision, autocast
 from aasp.training.schedules import Schedules, cosine_schedules
 
-WARM_UP, FEWEST, MOST, LONG_ENOUGH = 2, 3, 20, 4.0
+WARM_UP, MIN_STEPS, MAX_STEPS, LONG_ENOUGH = 2, 3, 20, 4.0
 """Steps that are not timed, the fewest and most timed steps, and seconds of timed steps after which timing stops."""
 CLIPS, SECONDS = 8, 2.5
 """Clips, and seconds of each, embedded to measure the speed."""
@@ -139,7 +139,7 @@ def _timed(
     optimizer, now = optim.build(objective, config, rate_of), schedules.at(0)
     trainable = [parameter for parameter in objective.parameters() if parameter.requires_grad]
     took: list[float] = []
-    while len(took) < WARM_UP + FEWEST or (sum(took[WARM_UP:]) < LONG_ENOUGH and len(took) < WARM_UP + MOST):
+    while len(took) < WARM_UP + MIN_STEPS or (sum(took[WARM_UP:]) < LONG_ENOUGH and len(took) < WARM_UP + MAX_STEPS):
         began = _now(place)
         optim.set_step(optimizer, now["learning_rate"], now["weight_decay"])
         for part in activations.micro_batches(batch, config.accumulate):

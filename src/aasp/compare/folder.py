@@ -215,4 +215,4 @@ def read_json(path: Path) -> Any:
     Raises:
         AaspError: it is damaged.
     """
-    return documents.read_json(path, REMEDY, documents.LARGEST_RESULTS)
+    return documents.read_json(path, REMEDY, documents.MAX_RESULTS_BYTES)

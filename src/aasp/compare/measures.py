@@ -16,6 +16,7 @@ from aasp.audio.sounds import Sound, describe, duration
 from aasp.datasets import demo
 from aasp.datasets.benchmarks.open import open_labelled
 from aasp.datasets.labelled import LabelledSet
+from aasp.datasets.measured import MIN_SECONDS
 from aasp.errors import AaspError
 from aasp.evaluate.features import Key, clip_features, clip_keys
 from aasp.evaluate.linear import linear_probe
@@ -26,8 +27,6 @@ from aasp.model.audio_encoder import AudioEncoder
 
 POOLING = "flat+std"
 LAYERS = 4  # candidates, evenly spaced from the stem's tokens to the output
-SHORTEST = 0.025
-"""Seconds: one analysis window."""
 MODULATIONS = "modulations"
 T = TypeVar("T")
 
@@ -153,8 +152,8 @@ def checked(name: str, labelled: LabelledSet) -> None:
     if labelled.multilabel:
         raise AaspError(f"{name}: clips have several labels; cells are compared by single labels, clip by clip")
     for sound in labelled.sounds:
-        if duration(sound) < SHORTEST:
-            raise AaspError(f"clip too short: {describe(sound)} has less than {1000 * SHORTEST:g} ms; leave it out")
+        if duration(sound) < MIN_SECONDS:
+            raise AaspError(f"clip too short: {describe(sound)} has less than {1000 * MIN_SECONDS:g} ms; leave it out")
 
 
 def open_measure(word: str) -> Probe:

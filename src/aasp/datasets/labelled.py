@@ -15,7 +15,7 @@ from aasp.datasets.index import Skipped
 from aasp.datasets.repeats import Repeat, repeats
 from aasp.errors import AaspError
 
-LARGEST = 1e100
+MAX_VALUE = 1e100
 """Upper limit of numeric labels, because their squares are summed."""
 _WHOLE = re.compile(r"-?\d{1,1000}")
 
@@ -132,8 +132,8 @@ class LabelledSet:
                 raise AaspError(f"{text}; correct it, or leave out --task regression") from None
             if not math.isfinite(value):
                 raise AaspError(f"{text} that is finite; correct it, or take the clip out")
-            if abs(value) > LARGEST:
-                raise AaspError(f"{text} under {LARGEST:g}, whose square can be computed; use another unit")
+            if abs(value) > MAX_VALUE:
+                raise AaspError(f"{text} under {MAX_VALUE:g}, whose square can be computed; use another unit")
             values.append(value)
         if len(set(values)) < 2:
             raise AaspError(

@@ -16,7 +16,7 @@ from aasp.audio.packed import on_disk, place
 from aasp.audio.remote import is_url
 from aasp.datasets.index import Skipped
 
-SHORTEST_SECONDS = 0.025  # one analysis window
+MIN_SECONDS = 0.025  # one analysis window
 MANY, LOOKED_AT = 100_000, 10_000
 """In an index with more than MANY rows that all have their seconds, only LOOKED_AT evenly spaced files are checked for
 existence, or all if one of these is missing. Other missing files are found when they are read."""
@@ -41,7 +41,7 @@ def measure(
     reasons: dict[int, str] = {}
     look = range(total)
     if total > MANY and not np.isnan(seconds).any() and not _any_missing(paths):
-        short = np.flatnonzero(seconds < SHORTEST_SECONDS)
+        short = np.flatnonzero(seconds < MIN_SECONDS)
         reasons = {int(row): _too_short(seconds[row]) for row in short}
         look = range(0)
 
@@ -126,11 +126,11 @@ def _fact(path: str, seconds: float, decode: bool) -> Fact:
         return error.reason
     except OSError as error:
         return f"unreadable ({error.strerror})"
-    return _too_short(seconds) if seconds < SHORTEST_SECONDS else (seconds, rate, channels)
+    return _too_short(seconds) if seconds < MIN_SECONDS else (seconds, rate, channels)
 
 
 def _too_short(seconds: float) -> str:
-    return f"too short: {1000 * seconds:.3g} ms, less than one analysis window of {1000 * SHORTEST_SECONDS:g} ms"
+    return f"too short: {1000 * seconds:.3g} ms, less than one analysis window of {1000 * MIN_SECONDS:g} ms"
 
 
 def _in_parallel(work: Callable, items: Iterable, workers: int) -> Iterator:

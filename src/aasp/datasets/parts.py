@@ -26,7 +26,7 @@ _MEANT = {
 _NUMBER = re.compile(r"([+-]?\d+)(?:[.,]0*)?")
 _NUMBERED = re.compile(r"(.*[^\W\d_]\D*)(\d+)")
 _SHOWN = 6  # names that a message lists
-_MOST_ALONE = 20  # folds of a single clip each
+_MAX_ALONE = 20  # folds of a single clip each
 
 
 def is_part(name: str) -> bool:
@@ -93,7 +93,7 @@ def parts_or_folds(values: Sequence[str], *, any_name: bool = False) -> list[str
         listed = ", ".join(f"{name!r} × {count:,}" for name, count in found.most_common(_SHOWN))
         more = f" and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
         raise AaspError(f"neither parts nor folds: {listed}{more}; use train, valid and test, or numbers of folds")
-    if len(set(meant.values())) == len(values) > _MOST_ALONE:
+    if len(set(meant.values())) == len(values) > _MAX_ALONE:
         raise AaspError(f"each of the {len(values):,} clips has its own value; give a column of parts or folds")
     return [meant[value] for value in values]
 

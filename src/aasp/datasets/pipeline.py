@@ -23,7 +23,7 @@ from aasp.audio.reading import check_loud
 from aasp.audio.sounds import Sound, describe, read_sound
 from aasp.datasets.clips import Clips, listing
 from aasp.datasets.index import Skipped
-from aasp.datasets.measured import SHORTEST_SECONDS
+from aasp.datasets.measured import MIN_SECONDS
 from aasp.errors import AaspError
 
 logging.getLogger("absl").disabled = True  # on import, grain warns that there is no jax to profile
@@ -89,17 +89,17 @@ class CropPipeline:
         target_from: Callable[[int, float], np.ndarray] | None = None,
         weighted: tuple[np.ndarray, int] | None = None,
         replacement: bool = False,
-        shortest: float = SHORTEST_SECONDS,
+        shortest: float = MIN_SECONDS,
         data_changed: bool = False,
     ) -> None:
         rank, world = shard
-        if seconds < SHORTEST_SECONDS or batch < 1 or seed < 0 or workers < 0 or not 0 <= rank < world:
+        if seconds < MIN_SECONDS or batch < 1 or seed < 0 or workers < 0 or not 0 <= rank < world:
             settings = f"seconds {seconds}, batch {batch}, seed {seed}, workers {workers}, shard {rank} of {world}"
-            raise AaspError(f"no such pipeline: {settings}; give a crop of at least {SHORTEST_SECONDS} s and a batch")
+            raise AaspError(f"no such pipeline: {settings}; give a crop of at least {MIN_SECONDS} s and a batch")
         self._clips, self._durations = clips, clips.seconds
         self._target, self._target_from = target, target_from
         self._rate, self._samples = rate, round(seconds * rate)
-        self._data_changed, self._shortest = data_changed, max(shortest, SHORTEST_SECONDS)
+        self._data_changed, self._shortest = data_changed, max(shortest, MIN_SECONDS)
         self._waves: dict[int, np.ndarray] | None = {} if cache else None
         self._ahead = workers > 0
         self._lock = threading.Lock()

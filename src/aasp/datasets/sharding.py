@@ -56,7 +56,7 @@ RATE = 16_000
 _FLAC_BYTES = 0.6 * 2 * RATE  # per second, approximately
 _AHEAD = 8  # queued sounds per thread
 _BATCH = 256
-_LOUDEST = 2.0  # lossy files may overshoot full scale, which is clipped
+_MAX_PEAK = 2.0  # lossy files may overshoot full scale, which is clipped
 _MADE = pa.schema({"path": pa.string(), "seconds": pa.float64(), "rate": pa.int32(), "channels": pa.int32()})
 _MADE = _MADE.append(pa.field("source", pa.string()))
 _JSON_TYPES = (
@@ -189,7 +189,7 @@ class _Making:
         sound = self.manifest.sound(row)
         wave = read_sound(sound, rate=RATE)
         peak = float(np.abs(wave).max(initial=0.0))
-        if peak > _LOUDEST or 0 < peak < 2.0**-16:
+        if peak > _MAX_PEAK or 0 < peak < 2.0**-16:
             what = f"reaches {peak:.3g}, and 16-bit FLAC holds 1" if peak > 1 else "is too faint for 16-bit FLAC"
             raise AudioError(describe(sound), f"it {what}", "leave out --flac")
         content = BytesIO()

@@ -21,7 +21,7 @@ from aasp.errors import AaspError
 SUFFIXES = (".csv", ".tsv", ".parquet")
 """Suffixes of supported tables, in lower case."""
 
-MOST_ROWS, MOST_BYTES = 10**8, 8 * 2**30
+MAX_ROWS, MAX_BYTES = 10**8, 8 * 2**30
 """Limits of a Parquet file, uncompressed."""
 ROWS, _READ_BYTES = 16_384, 2**20  # of a Parquet file at once
 
@@ -104,9 +104,9 @@ def parquet_parts(source: str, what: str = ".parquet index") -> Iterator[pa.Tabl
         with pa.parquet.ParquetFile(source, pre_buffer=False, buffer_size=_READ_BYTES) as file:
             metadata = file.metadata
             size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
-            if max(metadata.num_rows, -size) > MOST_ROWS or not 0 <= size <= MOST_BYTES:
+            if max(metadata.num_rows, -size) > MAX_ROWS or not 0 <= size <= MAX_BYTES:
                 stated = f"it states {metadata.num_rows:,} rows and {size:,} bytes"
-                raise AaspError(f"{source}: {stated}, more than {MOST_ROWS:,} and {MOST_BYTES:,}; split it")
+                raise AaspError(f"{source}: {stated}, more than {MAX_ROWS:,} and {MAX_BYTES:,}; split it")
             names, empty = [name.strip() for name in file.schema_arrow.names], True
             for batch in limited(source, file.iter_batches(ROWS, use_threads=False)):
                 batch.validate(full=True)
@@ -131,8 +131,8 @@ def limited(source: str, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Recor
     rows = size = 0
     for batch in batches:
         rows, size = rows + batch.num_rows, size + batch.nbytes
-        if rows > MOST_ROWS or size > MOST_BYTES:
-            raise AaspError(f"{source}: more than {MOST_ROWS:,} rows or {MOST_BYTES:,} bytes; split it")
+        if rows > MAX_ROWS or size > MAX_BYTES:
+            raise AaspError(f"{source}: more than {MAX_ROWS:,} rows or {MAX_BYTES:,} bytes; split it")
         yield batch
 
 

@@ -22,9 +22,9 @@ from aasp.audio.packed import member_address
 from aasp.datasets.index import RESERVED, Skipped, is_hidden, is_sound
 from aasp.errors import AaspError
 
-LARGEST_NOTE = 2**20
+MAX_NOTE_BYTES = 2**20
 """Bytes of a .json, .cls or .txt member, and of a header of the tar file itself."""
-MOST_COLUMNS = 1_000
+MAX_COLUMNS = 1_000
 
 _SAMPLE = re.compile(r"(?P<key>(?:.*/)?[^./][^./]*)\.(?P<extension>[^/]*)", re.DOTALL)
 _NOTES = ("json", "cls", "txt")
@@ -40,13 +40,13 @@ class Member(NamedTuple):
 
 
 class _Bounded:
-    """A file that limits a single read to LARGEST_NOTE bytes, whatever size a header declares."""
+    """A file that limits a single read to MAX_NOTE_BYTES bytes, whatever size a header declares."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self.seek, self.tell = file, file.seek, file.tell
 
     def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= LARGEST_NOTE:
+        if not 0 <= size <= MAX_NOTE_BYTES:
             raise tarfile.ReadError(f"a header of {size:,} bytes")
         return self._file.read(size)
 
@@ -62,7 +62,7 @@ def samples(shards: Sequence[str], skipped: list[Skipped]) -> tuple[pa.Table, li
         The table, and notes, one line each.
 
     Raises:
-        AaspError: the samples have more than MOST_COLUMNS columns, or a store can't be reached.
+        AaspError: the samples have more than MAX_COLUMNS columns, or a store can't be reached.
     """
     paths: list[str] = []
     columns: dict[str, list[Any]] = {}
@@ -77,8 +77,8 @@ def samples(shards: Sequence[str], skipped: list[Skipped]) -> tuple[pa.Table, li
                     if address and noted is not None:
                         for name in noted:
                             columns.setdefault(name, [None] * len(paths))
-                        if len(columns) > MOST_COLUMNS:
-                            raise AaspError(f"{shard}: more than {MOST_COLUMNS:,} columns in its .json; leave some out")
+                        if len(columns) > MAX_COLUMNS:
+                            raise AaspError(f"{shard}: more than {MAX_COLUMNS:,} columns in its .json; leave some out")
                         paths.append(address)
                         for name, values in columns.items():
                             values.append(noted.get(name))
@@ -163,8 +163,8 @@ def _noted(group: list[Member], file: BinaryIO, shard: str, skipped: list[Skippe
         if kind not in _NOTES:
             continue
         try:
-            if member.size > LARGEST_NOTE:
-                raise ValueError(f"{member.size:,} bytes, more than {LARGEST_NOTE:,}")
+            if member.size > MAX_NOTE_BYTES:
+                raise ValueError(f"{member.size:,} bytes, more than {MAX_NOTE_BYTES:,}")
             file.seek(member.begin)
             text = file.read(member.size).decode()
             found |= _of_json(json.loads(text)) if kind == "json" else {kind: _of_text(text.strip(), kind)}

@@ -26,7 +26,7 @@ from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.model.embeddings import subbands
 from aasp.model.readout import width
 
-SMALLEST = 64
+MIN_SIZE = 64
 """Minimum rows and columns of a quantised weight: smaller products take little time."""
 
 
@@ -86,7 +86,7 @@ def _large(proto: Any, config: AudioEncoderConfig) -> list[str]:
     floats = extra("onnx").TensorProto.FLOAT
     large = {
         one.name for one in proto.graph.initializer
-        if one.data_type == floats and len(one.dims) == 2 and min(one.dims) >= SMALLEST and set(one.dims) != whitening
+        if one.data_type == floats and len(one.dims) == 2 and min(one.dims) >= MIN_SIZE and set(one.dims) != whitening
     }  # fmt: skip
     return [node.name for node in proto.graph.node if node.op_type in ("MatMul", "Gemm") and node.input[1] in large]
 

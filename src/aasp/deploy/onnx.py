@@ -26,7 +26,7 @@ from aasp.model.audio_classifier import AudioClassifier
 
 OPSET = 18
 OPSETS = range(18, 24)
-LARGEST = 2**31 - 1  # bytes, the limit of a protocol buffer
+MAX_BYTES = 2**31 - 1  # bytes, the limit of a protocol buffer
 TOLERANCE = 1e-5
 """Maximum difference of the runtime's outputs from PyTorch's; for a whitened output, before its whitening."""
 
@@ -127,7 +127,7 @@ def write(proto: Any, path: str | Path) -> None:
         AaspError: it is too large for one file.
         OSError: the disk is full; an existing file is unchanged.
     """
-    if (size := proto.ByteSize()) > LARGEST:
+    if (size := proto.ByteSize()) > MAX_BYTES:
         text = f"{size / 2**30:.1f} GiB are more than one ONNX file holds, 2 GiB"
         raise AaspError(f"{path}: {text}; export a smaller model")
     with atomic_write(path) as beside:

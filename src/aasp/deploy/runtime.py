@@ -23,7 +23,7 @@ from aasp.model.embeddings import Embedder, Embeddings
 from aasp.model.pooling import Pooling
 from aasp.model.readout import Key, check_keys, read
 
-LONGEST = 1_800.0
+MAX_SECONDS = 1_800.0
 """Maximum seconds of a clip (ours): the graph encodes all windows together, half an hour of `aasp_base` in 5 GiB."""
 
 
@@ -37,7 +37,7 @@ class OnnxEncoder(Embedder):
         digest: the file's hash.
     """
 
-    longest = LONGEST
+    longest = MAX_SECONDS
 
     def __init__(self, running: Any, config: AudioEncoderConfig, name: str, digest: str) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class OnnxEncoder(Embedder):
         """As `AudioEncoder`, to rounding (docs/deploy.md); only the last layer is available.
 
         Raises:
-            AaspError: as `AudioEncoder` does; or other layers are requested, or a clip is longer than `LONGEST`.
+            AaspError: as `AudioEncoder` does; or other layers are requested, or a clip is longer than `MAX_SECONDS`.
         """
         depth = self.config.encoder.depth
         keys = [(depth, pooling)] if isinstance(pooling, str) else list(pooling or [])
@@ -80,8 +80,8 @@ class OnnxEncoder(Embedder):
         if short:
             text = f"clip {short[0]} is shorter than one analysis window of {front.shortest_ms:g} ms"
             raise AaspError(f"{text}; leave it out or give a longer one")
-        if (length := wave_BS.shape[1] / front.rate) > LONGEST:
-            text = f"{length:.0f} s are more than it encodes at once, {LONGEST:.0f}"
+        if (length := wave_BS.shape[1] / front.rate) > MAX_SECONDS:
+            text = f"{length:.0f} s are more than it encodes at once, {MAX_SECONDS:.0f}"
             raise AaspError(f"{self.name}: {text}; cut them, or take the model it was exported from")
         given = {"wave": wave_BS.float().numpy(), "lengths": lengths_B.numpy()}
         found = self.running.run(["clip", "timestamps", "seconds", "valid", "cls"], given)

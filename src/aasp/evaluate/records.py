@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from aasp.config import from_dict, to_dict
-from aasp.documents import LARGEST_RESULTS, read_json
+from aasp.documents import MAX_RESULTS_BYTES, read_json
 from aasp.errors import AaspError
 from aasp.files import atomic_write
 
@@ -133,7 +133,7 @@ def _searched(folder: Path) -> Iterator[tuple[Path, list[Record]]]:
 def _read(path: Path) -> list[Record] | None:
     """The records of a JSON file; None if it is not a results file."""
     try:
-        document = read_json(path, "name a file that aasp wrote", LARGEST_RESULTS)
+        document = read_json(path, "name a file that aasp wrote", MAX_RESULTS_BYTES)
     except FileNotFoundError:
         raise AaspError(f"no such results file: {path}; check the path") from None
     if not isinstance(document, dict) or not isinstance(document.get("records"), list):

@@ -17,7 +17,7 @@ from aasp.evaluate.probe import Progress
 from aasp.model.audio_encoder import AudioEncoder
 
 DIRECTIONS, EXCERPTS = 128, 4_000
-SHORTEST, LONGEST = 0.5, 4.0
+MIN_SECONDS, MAX_SECONDS = 0.5, 4.0
 """Seconds of an excerpt: clips of several lengths, since deviations over time depend on the length."""
 
 
@@ -71,10 +71,10 @@ def excerpts(manifest: Manifest, count: int = EXCERPTS, seed: int = 0) -> list[E
         Excerpts with start and length in seconds, in the order of the set.
     """
     rng, seconds = np.random.default_rng(seed), manifest.seconds
-    rows = np.repeat(np.arange(len(manifest)), np.maximum(1, seconds // LONGEST).astype(int))
+    rows = np.repeat(np.arange(len(manifest)), np.maximum(1, seconds // MAX_SECONDS).astype(int))
     out = []
     for row in np.sort(rng.permutation(rows)[:count]):
-        length = min(float(seconds[row]), float(np.exp(rng.uniform(np.log(SHORTEST), np.log(LONGEST)))))
+        length = min(float(seconds[row]), float(np.exp(rng.uniform(np.log(MIN_SECONDS), np.log(MAX_SECONDS)))))
         start = float(rng.uniform(0, seconds[row] - length))
         sound = manifest.sound(int(row))
         channels: Channels = channels_of(sound)

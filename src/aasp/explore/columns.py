@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from aasp.index.layout import COLUMNS
 
-MOST_NAMES = 65_535
+MAX_NAMES = 65_535
 
 
 def columns(rows: pa.Table, clusters: np.ndarray) -> list[dict[str, Any]]:
@@ -46,7 +46,7 @@ def _column(name: str, column: pa.ChunkedArray) -> dict[str, Any] | None:
         what = "number"
     elif pa.types.is_string(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         named = _categories(name, column.cast(pa.string()).combine_chunks())
-        return named if named["values"] and len(named["values"]) <= MOST_NAMES else None
+        return named if named["values"] and len(named["values"]) <= MAX_NAMES else None
     else:
         return None
     numbers = column.cast(pa.float64()).to_numpy()
@@ -73,7 +73,7 @@ def _categories(name: str, texts: pa.Array | pa.ChunkedArray) -> dict[str, Any]:
     values, counts = counted.field("values").to_pylist(), counted.field("counts").to_pylist()
     order = sorted((-count, value) for value, count in zip(values, counts, strict=True) if value not in (None, ""))
     names = [value for _, value in order]
-    codes = pc.fill_null(pc.index_in(texts, pa.array(names, pa.string())), MOST_NAMES)
+    codes = pc.fill_null(pc.index_in(texts, pa.array(names, pa.string())), MAX_NAMES)
     return {"name": name, "values": names, "codes": _packed(codes.to_numpy(zero_copy_only=False), "<u2")}
 
 

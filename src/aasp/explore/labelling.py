@@ -33,8 +33,8 @@ EVERY = 5
 COMPONENTS = 128
 FITTED = 20_000  # rows that the principal components are fitted on
 FEWEST_FILES = 25
-MOST_CLASSES = 35  # keys: 1 to 9, a to z
-LONGEST_NAME = 80
+MAX_CLASSES = 35  # keys: 1 to 9, a to z
+MAX_NAME = 80
 C = 1.0
 """Inverse regularisation strength (benchmarks/labelling.py)."""
 
@@ -70,8 +70,8 @@ class Labelling:
         self.classes = list(dict.fromkeys([*self.classes, *(label.name for label in self.labels)]))
         for name in self.classes:
             _check_class(name)
-        if len(self.classes) > MOST_CLASSES:
-            raise AaspError(f"{len(self.classes)} classes, and there are keys for {MOST_CLASSES}; give fewer")
+        if len(self.classes) > MAX_CLASSES:
+            raise AaspError(f"{len(self.classes)} classes, and there are keys for {MAX_CLASSES}; give fewer")
         self.features = components(self.index.vectors)
         self.held_out, self._order = held_out(self.index, self.labels)
         self._skipped: set[int] = set()
@@ -122,8 +122,8 @@ class Labelling:
         _check_class(name)
         if name in self.classes:
             raise AaspError(f"class {name!r} is there already")
-        if len(self.classes) >= MOST_CLASSES:
-            raise AaspError(f"there are keys for {MOST_CLASSES} classes; use one of these")
+        if len(self.classes) >= MAX_CLASSES:
+            raise AaspError(f"there are keys for {MAX_CLASSES} classes; use one of these")
         self.classes.append(name)
 
     def accuracy(self) -> Interval | None:
@@ -253,5 +253,5 @@ def held_out(index: Index, labels: Sequence[Label] = ()) -> tuple[np.ndarray, np
 
 
 def _check_class(name: str) -> None:
-    if not name or len(name) > LONGEST_NAME or not name.isprintable() or ";" in name:
-        raise AaspError(f"class {name[:LONGEST_NAME]!r}: give 1 to {LONGEST_NAME} printable letters, and no semicolon")
+    if not name or len(name) > MAX_NAME or not name.isprintable() or ";" in name:
+        raise AaspError(f"class {name[:MAX_NAME]!r}: give 1 to {MAX_NAME} printable letters, and no semicolon")

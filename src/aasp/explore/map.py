@@ -20,7 +20,7 @@ from aasp.explore.page import filled, in_script
 from aasp.files import atomic_write
 from aasp.index import Index
 
-MOST_POINTS = 100_000
+MAX_POINTS = 100_000
 PREVIEW_SECONDS = 10.0
 STYLES, SCRIPTS = ("colours.css", "map.css"), ("twgl-7.0.0.min.js", "points.js", "plot.js", "map.js")
 MEDIA = "data: 'self' file:"
@@ -55,7 +55,7 @@ def write_map(index: Index, out: Path, *, groups: int, most_bytes: float, progre
     if not len(index):
         raise AaspError(f"{index.folder}: no rows to show; add sounds by `aasp index recordings --out {index.folder}`")
     places = on_plane(index.vectors)
-    shown = np.sort(np.random.default_rng(0).permutation(len(index))[:MOST_POINTS])
+    shown = np.sort(np.random.default_rng(0).permutation(len(index))[:MAX_POINTS])
     rows = index.rows.take(shown)
     folder = out.absolute().parent
     data = {

@@ -21,11 +21,11 @@ from aasp.explore.listening import whole
 from aasp.explore.page import filled
 
 STYLES, SCRIPTS = ("colours.css", "label.css"), ("label.js",)
-LONGEST_SECONDS = 60.0
-MOST_BYTES = 4_096
+MAX_SECONDS = 60.0
+MAX_BODY_BYTES = 4_096
 """Maximum size of a request's body."""
 TIMEOUT = 20.0
-MOST_SOUNDS = 4
+MAX_SOUNDS = 4
 """Sounds decoded at the same time."""
 
 
@@ -48,7 +48,7 @@ class LabelServer(ThreadingHTTPServer):
         except OSError as error:
             raise AaspError(f"--port {port}: {error.strerror}; choose another, or leave it out") from None
         self.labelling, self.token = labelling, secrets.token_urlsafe(16)
-        self.lock, self.decoding = threading.Lock(), threading.Semaphore(MOST_SOUNDS)
+        self.lock, self.decoding = threading.Lock(), threading.Semaphore(MAX_SOUNDS)
         self.hosts = {f"{name}:{self.server_port}" for name in ("127.0.0.1", "localhost")}
         self.address = f"http://127.0.0.1:{self.server_port}/{self.token}/"
         title = labelling.index.folder.absolute().name
@@ -138,13 +138,13 @@ class _Handler(BaseHTTPRequestHandler):
         if not text.isdecimal() or len(text) > 12 or int(text) >= len(index):
             raise _Refused(404, "no such row")
         with self.server.decoding:
-            return "audio/wav", whole(index, int(text), LONGEST_SECONDS)
+            return "audio/wav", whole(index, int(text), MAX_SECONDS)
 
     def _given(self, kinds: dict[str, type]) -> dict[str, Any]:
         """The fields of a request's JSON."""
         length = self.headers.get("Content-Length", "")
-        if not length.isdecimal() or int(length) > MOST_BYTES:
-            raise _Refused(413, f"a body of at most {MOST_BYTES} bytes is read")
+        if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
+            raise _Refused(413, f"a body of at most {MAX_BODY_BYTES} bytes is read")
         try:
             given = json.loads(self.rfile.read(int(length)))
         except (ValueError, RecursionError):

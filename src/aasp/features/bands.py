@@ -28,7 +28,7 @@ from torch import Tensor
 
 from aasp.config import check_range
 from aasp.errors import AaspError
-from aasp.features.contract import MOST_BINS, FrontEnd, FrontEndConfig
+from aasp.features.contract import MAX_BINS, FrontEnd, FrontEndConfig
 from aasp.features.logmel import LogMel, LogMelConfig
 
 
@@ -60,7 +60,7 @@ class BandsConfig(FrontEndConfig):
     std: float = 1.0
 
     def __post_init__(self) -> None:
-        check_range(self, "front end", "bands", least=1, most=MOST_BINS)
+        check_range(self, "front end", "bands", least=1, most=MAX_BINS)
         self.windows(self.window_ms)
 
     def windows(self, window_ms: float) -> LogMelConfig:

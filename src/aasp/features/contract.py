@@ -18,8 +18,8 @@ from aasp.errors import AaspError
 from aasp.features.waves import as_batch
 from aasp.tracing import is_known
 
-FASTEST, MOST_BINS, LONGEST_TRANSFORM = 10_000_000, 1_024, 32_768
-"""Largest sampling rate in Hz, bins of a frame and samples of a window; the largest filter bank has 128 MiB."""
+MAX_BINS, MAX_FFT = 1_024, 32_768
+"""Bins of a frame, and samples of a window or a Fourier transform; the largest filter bank has 128 MiB."""
 
 
 class FrontEndConfig(ABC):

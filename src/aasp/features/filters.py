@@ -23,9 +23,10 @@ from torch.nn import functional
 from aasp.config import check_range
 from aasp.errors import AaspError
 from aasp.features.bands import WholeWindows
-from aasp.features.contract import FASTEST, LONGEST_TRANSFORM, MOST_BINS, FrontEndConfig
+from aasp.features.contract import MAX_BINS, MAX_FFT, FrontEndConfig
 from aasp.features.mel import mel_edges
 from aasp.tracing import is_exported, is_known
+from aasp.waveforms import MAX_RATE
 
 
 @dataclass(frozen=True)
@@ -53,15 +54,15 @@ class FiltersConfig(FrontEndConfig):
     trained: bool = True
 
     def __post_init__(self) -> None:
-        check_range(self, "front end", "filters stride", least=1, most=MOST_BINS)
-        check_range(self, "front end", "rate", most=FASTEST)
+        check_range(self, "front end", "filters stride", least=1, most=MAX_BINS)
+        check_range(self, "front end", "rate", most=MAX_RATE)
         check_range(self, "front end", "window_ms hop_ms", most=1_000)
         if not 0 <= self.low_hz < self.high_hz <= self.rate / 2:
             text = f"low_hz {self.low_hz:g} to high_hz {self.high_hz:g} must lie in 0 to {self.rate / 2:g} Hz"
             raise AaspError(f"front end: {text}, half the sampling rate; change low_hz, high_hz or rate")
-        if not 0 < self.window <= LONGEST_TRANSFORM or not self.hop:
+        if not 0 < self.window <= MAX_FFT or not self.hop:
             text = f"windows of {self.window:,} samples every {self.hop:,}"
-            raise AaspError(f"front end: {text}; give windows of 1 to {LONGEST_TRANSFORM:,}, and a hop of at least 1")
+            raise AaspError(f"front end: {text}; give windows of 1 to {MAX_FFT:,}, and a hop of at least 1")
         if self.hop % self.stride:
             raise AaspError(f"front end: stride {self.stride} doesn't divide the hop of {self.hop} samples; try 1 or 2")
 

@@ -28,7 +28,7 @@ from aasp.features.pcen import EnergyNormalisation
 
 HALF = math.sqrt(2 * math.log(2))
 """Half width at half maximum of a Gaussian, in deviations."""
-WIDEST = 0.5
+MAX_DEVIATION = 0.5
 """Largest deviation of the low-pass, relative to half its length; the smallest is one tap (LEAF's bounds)."""
 
 
@@ -125,8 +125,8 @@ class LEAF(Filters):
         return (self.normalise(self.energies(wave_BS, frames).clamp_min(c.floor)) - c.mean) / c.std
 
     def _width(self, dtype: torch.dtype) -> Tensor:
-        """Deviation of each low-pass, relative to half its length, from one tap to `WIDEST`."""
-        return bounded(self.width_raw.to(dtype).exp(), 2 / self.config.pooled, WIDEST)
+        """Deviation of each low-pass, relative to half its length, from one tap to `MAX_DEVIATION`."""
+        return bounded(self.width_raw.to(dtype).exp(), 2 / self.config.pooled, MAX_DEVIATION)
 
     def _bounded(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """eta in 0 to pi, and sigma in its `deviation_range`."""

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from aasp.casting import WithConstants
 from aasp.config import ADDED_LATER, check_range
 from aasp.errors import AaspError
-from aasp.features.contract import FASTEST, LONGEST_TRANSFORM, MOST_BINS, FrontEnd, FrontEndConfig
+from aasp.features.contract import MAX_BINS, MAX_FFT, FrontEnd, FrontEndConfig
 from aasp.features.mel import hz_to_mel, mel_edges, mel_to_hz, slaney_edges
 from aasp.tracing import is_for_onnx, is_known, is_traced
+from aasp.waveforms import MAX_RATE
 
 # Mel bins by sampling rate: their width in mel is about that of the 128 bins at 16 kHz (21.8, 21.8, 21.9 and 22.5), and
 # their number a multiple of a patch's 16. The FFT grows with the rate, so that its bins stay 31.25 Hz apart.
@@ -75,10 +76,10 @@ class LogMelConfig(FrontEndConfig):
     povey: bool = field(default=False, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
-        check_range(self, "front end", "rate", most=FASTEST)
-        check_range(self, "front end", "mels", most=MOST_BINS)
+        check_range(self, "front end", "rate", most=MAX_RATE)
+        check_range(self, "front end", "mels", most=MAX_BINS)
         check_range(self, "front end", "window_ms hop_ms", most=10_000)
-        check_range(self, "front end", "fft", most=LONGEST_TRANSFORM)
+        check_range(self, "front end", "fft", most=MAX_FFT)
         check_range(self, "front end", "floor")
         if not 0 <= self.low_hz < self.high_hz <= self.rate / 2:
             raise AaspError(

@@ -27,7 +27,7 @@ from aasp.features.bands import BandsConfig, Energies, WholeWindows
 from aasp.features.contract import FrontEndConfig
 from aasp.tracing import is_known
 
-SLOWEST = 1 / 512
+MIN_S = 1 / 512
 """Smallest s: the weight of a frame is 1e-28 after 2 ** 15 more frames."""
 OPEN = 1 << 15
 """Frames that the smoother covers in a graph for any length: earlier ones have a weight of less than 1e-27."""
@@ -57,7 +57,7 @@ class EnergyNormalisation(nn.Module):
 
     Args:
         bins: number of bins M.
-        s, alpha, delta, r: initial values for each bin; `SLOWEST` < s < 1, the others positive.
+        s, alpha, delta, r: initial values for each bin; `MIN_S` < s < 1, the others positive.
         eps: offset of the level.
         trained: whether they are trained; they are parameters in any case, so that the state dict is the same.
     """
@@ -65,7 +65,7 @@ class EnergyNormalisation(nn.Module):
     def __init__(self, bins: int, s: float, alpha: float, delta: float, r: float, eps: float, trained: bool) -> None:
         super().__init__()
         self.eps = eps
-        share = (s - SLOWEST) / (1 - SLOWEST)
+        share = (s - MIN_S) / (1 - MIN_S)
         starts = {"s": math.log(share / (1 - share)), "alpha": math.log(alpha), "delta": math.log(delta)}
         for name, start in (starts | {"r": math.log(r)}).items():
             setattr(self, f"{name}_raw", nn.Parameter(torch.full((bins,), start), requires_grad=trained))
@@ -74,7 +74,7 @@ class EnergyNormalisation(nn.Module):
         """s, alpha, delta and r of each bin, each (M,)."""
         s, *others = (getattr(self, f"{name}_raw").to(dtype) for name in ("s", "alpha", "delta", "r"))
         alpha, delta, r = (one.exp() for one in others)
-        return SLOWEST + (1 - SLOWEST) * torch.sigmoid(s), alpha, delta, r
+        return MIN_S + (1 - MIN_S) * torch.sigmoid(s), alpha, delta, r
 
     def learned(self) -> dict[str, Tensor]:
         """s, alpha, delta and r by name."""
@@ -156,5 +156,5 @@ def check_normalisation(config: FrontEndConfig) -> None:
     """
     check_range(config, "front end", "alpha delta r eps")
     check_range(config, "front end", "s", below=1)
-    if config.s <= SLOWEST:  # type: ignore[attr-defined]
-        raise AaspError(f"front end: s is {config.s:g}; give a share above {SLOWEST:.3g}, below 1")  # type: ignore[attr-defined]
+    if config.s <= MIN_S:  # type: ignore[attr-defined]
+        raise AaspError(f"front end: s is {config.s:g}; give a share above {MIN_S:.3g}, below 1")  # type: ignore[attr-defined]

@@ -13,12 +13,9 @@ from torch import Tensor
 
 from aasp.errors import AaspError
 from aasp.tracing import can_be_read
+from aasp.waveforms import FULL_SCALE, MAX_PEAK
 
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-PCM = 32768.0
-"""Full scale of 16-bit samples."""
-LOUDEST = 100.0
-"""Largest accepted peak of samples in -1 to 1 (ours): 40 dB above full scale, 50 dB below that of 16-bit integers."""
 REMEDIES = {
     torch.int32: "wave / 2**31",
     torch.int8: "wave / 128",
@@ -65,7 +62,7 @@ def as_waves(wave: object) -> Tensor:
     if wave.shape[0] == 0:
         raise AaspError(f"wave of shape {tuple(wave.shape)} holds no clip; give one at least")
     if wave.dtype == torch.int16:
-        return wave.float() / PCM
+        return wave.float() / FULL_SCALE
     if wave.dtype not in FLOATS:
         remedy = REMEDIES.get(wave.dtype, "fp32 samples in -1 to 1")
         raise AaspError(f"wave of {wave.dtype}: its scale is unknown; give {remedy}")
@@ -104,15 +101,15 @@ def check_samples(wave_BS: Tensor) -> None:
     """Check that samples are finite and about in -1 to 1. On an accelerator this waits for the device.
 
     Raises:
-        AaspError: a clip has NaN or infinite samples, or a peak above `LOUDEST`.
+        AaspError: a clip has NaN or infinite samples, or a peak above `MAX_PEAK`.
     """
     if not can_be_read(wave_BS):
         return
     low, high = wave_BS.detach().aminmax()
-    if float(torch.maximum(-low, high)) <= LOUDEST:  # false for NaN too
+    if float(torch.maximum(-low, high)) <= MAX_PEAK:  # false for NaN too
         return
     peaks = wave_BS.detach().abs().amax(1).tolist()
-    clip, peak = next((clip, peak) for clip, peak in enumerate(peaks) if not peak <= LOUDEST)
+    clip, peak = next((clip, peak) for clip, peak in enumerate(peaks) if not peak <= MAX_PEAK)
     if not math.isfinite(peak):
         raise AaspError(f"clip {clip} holds NaN or infinite samples; repair it or leave it out")
     raise AaspError(

@@ -15,7 +15,7 @@ from aasp.audio.sounds import Excerpt, Recording, Sound, channels_of, files
 from aasp.datasets.channel_column import COLUMN
 from aasp.datasets.index import Skipped
 from aasp.datasets.manifest import WORKERS, Manifest, NothingUsable, read_skipped, write_skipped
-from aasp.datasets.measured import SHORTEST_SECONDS, measure
+from aasp.datasets.measured import MIN_SECONDS, measure
 from aasp.datasets.tables import read_parquet
 from aasp.evaluate.features import Progress, Running
 from aasp.evaluate.partial import Partial
@@ -193,7 +193,7 @@ class Adding:
         moments = [
             (row, *moment)
             for row, seconds in enumerate(table["seconds"].to_pylist())
-            for moment in windows(seconds, settings.window, settings.hop, SHORTEST_SECONDS)
+            for moment in windows(seconds, settings.window, settings.hop, MIN_SECONDS)
         ]
         of = table.take(pa.array([row for row, _, _ in moments], pa.int64()))
         paths = of["path"].to_pylist()

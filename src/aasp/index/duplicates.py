@@ -19,7 +19,7 @@ from aasp.datasets.index import Skipped
 from aasp.evaluate.features import Progress
 from aasp.index.neighbours import neighbours
 from aasp.index.opened import Index
-from aasp.index.same import LONGEST, RATE, SAME, correlation, signature, whitened
+from aasp.index.same import MAX_SECONDS, RATE, SAME, correlation, signature, whitened
 
 NEAREST = 8
 """Candidates per row by the model, and the same number by the signature; none from the row's own file."""
@@ -75,7 +75,7 @@ def duplicates(
     _propose(found, own, first, file_of, threshold)
     rows, signatures = _signatures(index, first, skipped)
     _propose(found, signatures, rows, file_of, -1.0)
-    seconds = min(LONGEST, index.settings.window or LONGEST)
+    seconds = min(MAX_SECONDS, index.settings.window or MAX_SECONDS)
     middle = functools.lru_cache(int(_KEPT / seconds))(lambda row: _whitened_middle(index, row))
     readable = set(rows.tolist())
     cosine = lambda pair: float(np.dot(*index.vectors[list(pair)].astype(np.float32)))
@@ -166,8 +166,8 @@ def _middle(index: Index, row: int) -> tuple[np.ndarray, float]:
     """The middle of a row's sound, as long as is compared, and the second at which it starts."""
     sound = index.recording(row)
     seconds = duration(sound)
-    start = round(max(0.0, (seconds - LONGEST) / 2) * RATE) / RATE
-    return read_sound(sound, rate=RATE, start=start, seconds=min(seconds, LONGEST)), start
+    start = round(max(0.0, (seconds - MAX_SECONDS) / 2) * RATE) / RATE
+    return read_sound(sound, rate=RATE, start=start, seconds=min(seconds, MAX_SECONDS)), start
 
 
 def _whitened_middle(index: Index, row: int) -> tuple[np.ndarray, float]:

@@ -37,7 +37,7 @@ SKIPPED = "skipped.csv"
 """The list of the sounds that an index left out, with reasons."""
 REMEDY = "make the index again by `aasp index`"
 _HEADER = 128  # bytes before the vectors: the shape in the header grows in place
-_WIDEST = 1 << 20
+_MAX_WIDTH = 1 << 20
 _MADE = re.compile(r"(vectors|rows)-\d{6}\.(npy|parquet)")
 _BLOCK = 65_536  # rows copied at once
 
@@ -110,7 +110,7 @@ def read_state(folder: Path) -> State:
     names = [*state.parts, *([state.vectors] if state.vectors else [])]
     if not all(_MADE.fullmatch(name) for name in names):
         raise AaspError(f"{file}: names files that no index has; {REMEDY}")
-    if min(state.rows, state.width) < 0 or state.width > _WIDEST or bool(state.rows) != bool(state.vectors):
+    if min(state.rows, state.width) < 0 or state.width > _MAX_WIDTH or bool(state.rows) != bool(state.vectors):
         raise AaspError(f"{file}: states {state.rows} rows of {state.width} numbers; {REMEDY}")
     return state
 

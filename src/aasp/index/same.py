@@ -15,7 +15,7 @@ from scipy import fft
 from scipy.ndimage import uniform_filter1d
 
 RATE = 16_000
-LONGEST = 30.0
+MAX_SECONDS = 30.0
 """Seconds around the middle of a sound that are compared, at most."""
 SAME = 0.55
 """Correlation from which two sounds count as the same recording."""

@@ -14,8 +14,8 @@ import torch
 
 from aasp.errors import AaspError
 from aasp.features import FrontEndConfig
-from aasp.features.waves import LOUDEST
 from aasp.model.audio_encoder import AudioEncoder, load
+from aasp.waveforms import MAX_PEAK
 
 VARIABLE = "AASP_MODEL"
 
@@ -78,5 +78,5 @@ def check_clip(front: FrontEndConfig, wave: np.ndarray, what: str) -> None:
     peak = np.abs(wave).max()
     if not np.isfinite(peak):
         raise AaspError(f"{what}: NaN or infinite samples; repair it or leave it out")
-    if peak > LOUDEST:
+    if peak > MAX_PEAK:
         raise AaspError(f"{what}: samples reach {peak:g}, not a waveform in -1 to 1; divide it by its full scale")

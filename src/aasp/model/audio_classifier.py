@@ -24,7 +24,7 @@ from aasp.model.pooling import over_frequency, pool, pooled_width
 from aasp.model.timestamps import OverTime, embed_shifted, interleaved, seconds, shifts
 from aasp.weights import WEIGHTS, with_weights, write_directory
 
-MOST_CLASSES = 2**20
+MAX_CLASSES = 2**20
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class AudioClassifierConfig:
 
     def __post_init__(self) -> None:
         check_range(self, "classifier", "clip_seconds")
-        if not 0 < len(self.classes) <= MOST_CLASSES:
-            raise AaspError(f"a classifier of {len(self.classes):,} classes; give 1 to {MOST_CLASSES:,}")
+        if not 0 < len(self.classes) <= MAX_CLASSES:
+            raise AaspError(f"a classifier of {len(self.classes):,} classes; give 1 to {MAX_CLASSES:,}")
         if self.over_time and self.encoder.pooling not in ("mean", "flat"):
             text = f"pooling {self.encoder.pooling} has no vector of a single time patch"
             raise AaspError(f"a classifier over time: {text}; choose mean or flat")

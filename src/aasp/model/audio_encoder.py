@@ -37,7 +37,7 @@ from aasp.stems.aape import AaPEConfig
 from aasp.tracing import can_be_read, filled, is_fixed, is_known, is_traced
 from aasp.weights import WEIGHTS, with_weights, write_directory
 
-LONGEST_WINDOW = 3_600.0
+MAX_WINDOW_SECONDS = 3_600.0
 """Largest window in seconds; attention over one hour would need 450,000 tokens."""
 
 
@@ -65,7 +65,7 @@ class AudioEncoderConfig:
     whitened: int = field(default=0, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
-        check_range(self, "model", "window_seconds", most=LONGEST_WINDOW)
+        check_range(self, "model", "window_seconds", most=MAX_WINDOW_SECONDS)
         check_vector(self.vector, self.encoder.depth)
         check_range(self, "model", "whitened", least=0, most=2**16)
 

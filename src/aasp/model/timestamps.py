@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from aasp.model.audio_encoder import AudioEncoder
     from aasp.model.embeddings import Embedder, Embeddings
 
-FINEST = 4
+MAX_STEPS = 4
 """Largest number of steps per patch: each needs a forward pass over the clip."""
 
 
@@ -43,7 +43,7 @@ class OverTime:
 def hops(encoder: Embedder) -> list[float]:
     """The available hops in seconds: a patch, a half and a quarter of it; the longest first."""
     patch, rate = encoder.config.stem.patch[0], encoder.config.frontend.frame_rate
-    return [patch / k / rate for k in (1, 2, FINEST) if patch % k == 0]
+    return [patch / k / rate for k in (1, 2, MAX_STEPS) if patch % k == 0]
 
 
 def shifts(encoder: Embedder, hop: float | None) -> list[int]:

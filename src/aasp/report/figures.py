@@ -20,7 +20,7 @@ from aasp.report.style import CATEGORIES, FIRST, HALO, RULE, SECOND, WIDTH, dash
 
 LETTER = 5.0
 """Average width of a letter in CSS pixels."""
-LONGEST = 22
+MAX_LETTERS = 22
 """Maximum letters of a class's name in figures; tables have full names."""
 
 
@@ -176,5 +176,5 @@ def embedding_map(points: np.ndarray, labels: np.ndarray, *, title: str) -> Figu
 
 def _short(names: Sequence[str]) -> tuple[list[str], float]:
     """Class names, shortened if necessary, and the width of the longest in CSS pixels."""
-    short = [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in names]
+    short = [name if len(name) <= MAX_LETTERS else f"{name[: MAX_LETTERS - 1]}…" for name in names]
     return short, max(map(len, short)) * LETTER + 12

@@ -30,7 +30,7 @@ from aasp.model.audio_classifier import AudioClassifier
 from aasp.model.audio_encoder import AudioEncoder, load
 from aasp.model.folder import find, read_config
 from aasp.model.timestamps import shifts
-from aasp.serve.limits import MOST_NUMBERS, MOST_WINDOWS, Refusal
+from aasp.serve.limits import MAX_NUMBERS, MAX_WINDOWS, Refusal
 
 CHANNELS = "of several: mean, first, loudest, or a channel number (1, 2, …)"
 
@@ -176,8 +176,8 @@ class Classes(Answer):
     def compute(self, request_key: _Windows, sounds: list[Samples]) -> list[Prediction | AaspError]:
         found: dict[int, Prediction | AaspError] = {}
         for row, one in enumerate(sounds):
-            if request_key.window is not None and 2 * len(one.wave) / one.rate > MOST_WINDOWS * request_key.window:
-                text = f"window={request_key.window:g}: more than {MOST_WINDOWS:,} windows, the limit"
+            if request_key.window is not None and 2 * len(one.wave) / one.rate > MAX_WINDOWS * request_key.window:
+                text = f"window={request_key.window:g}: more than {MAX_WINDOWS:,} windows, the limit"
                 found[row] = Refusal(413, f"{text}; give a longer window, or send a shorter sound")
         numbered = [Samples(str(row), one.wave, one.rate) for row, one in enumerate(sounds) if row not in found]
         models, running, skipped = self._classifiers, self._running, list[Skipped]()
@@ -224,6 +224,6 @@ def answers_of(model: str, device: torch.device, running: Running) -> dict[str, 
 
 
 def _check_count(numbers: np.ndarray) -> None:
-    if numbers.size > MOST_NUMBERS:
-        text = f"frames: an answer of {numbers.size:,} numbers, and {MOST_NUMBERS:,} are the limit"
+    if numbers.size > MAX_NUMBERS:
+        text = f"frames: an answer of {numbers.size:,} numbers, and {MAX_NUMBERS:,} are the limit"
         raise Refusal(413, f"{text}; send a shorter sound, or use the command line")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from aasp.config import check_range
 from aasp.errors import AaspError
 
-MOST_NUMBERS = 1 << 21
+MAX_NUMBERS = 1 << 21
 """Maximum numbers in one response: about 40 MB of JSON."""
-MOST_WINDOWS = 1_200
+MAX_WINDOWS = 1_200
 """Maximum windows of one sound that is classified window by window: ten minutes at one per second."""
 
 

@@ -17,7 +17,7 @@ from aasp.features import FrontEndConfig
 from aasp.serve.limits import Limits, Refusal
 
 NAME = "the sound"
-MOST_RATE, MOST_CHANNELS = 48_000, 8
+MAX_RATE, MAX_CHANNELS = 48_000, 8
 """Limits for a sound of the maximum length: for a shorter one, their product may be larger in proportion."""
 
 
@@ -49,7 +49,7 @@ def decoded(path: str, channels: Channels, front: FrontEndConfig, limits: Limits
             if info.seconds > limits.max_seconds:
                 text = f"{info.seconds:.6g} s of sound, and {limits.max_seconds:g} s are the limit"
                 raise Refusal(413, f"{text}; send a part, or use `aasp embed`")
-            samples, most = info.frames * info.channels, limits.max_seconds * MOST_RATE * MOST_CHANNELS
+            samples, most = info.frames * info.channels, limits.max_seconds * MAX_RATE * MAX_CHANNELS
             if samples > most:
                 text = f"{samples:,} samples in {info.channels} channels at {info.rate:,} Hz"
                 raise Refusal(413, f"{text}, and {most:,.0f} are the limit; send a part, or fewer channels")

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from aasp.config import check_range
 from aasp.errors import AaspError
-from aasp.stems.contract import LONGEST, StemConfig
+from aasp.stems.contract import MAX_PATCH, StemConfig
 from aasp.stems.conv import PatchProjection
 from aasp.stems.windowed import WindowedStem, check_taps
 
@@ -37,7 +37,7 @@ class ASTConfig(StemConfig):
 
     def __post_init__(self) -> None:
         check_taps(self.patch, self.kernel[0])
-        check_range(self, "stem", "kernel", least=1, most=LONGEST)
+        check_range(self, "stem", "kernel", least=1, most=MAX_PATCH)
         if self.kernel[1] < self.patch[1]:
             text = f"kernels of {self.kernel[1]} mel bins, {self.patch[1]} from one to the next, leave some out"
             raise AaspError(f"stem: {text}; give a kernel at least as high as its stride")

@@ -43,7 +43,7 @@ class StemConfig(ABC):
         """Build the stem, with random weights, for tokens of `width` and a log-mel of `mels` bins."""
 
 
-LONGEST = 4_096
+MAX_PATCH = 4_096
 """Largest receptive field of a token, in frames or mel bins."""
 
 
@@ -68,8 +68,8 @@ class Stem(nn.Module, ABC):
         super().__init__()
         if min(patch) < 1:
             raise AaspError(f"stem: patch is {patch[0]},{patch[1]}; give at least 1 frame and 1 mel bin, as in 16,16")
-        if max(patch) > LONGEST:
-            raise AaspError(f"stem: patch is {patch[0]},{patch[1]}; give at most {LONGEST} of each")
+        if max(patch) > MAX_PATCH:
+            raise AaspError(f"stem: patch is {patch[0]},{patch[1]}; give at most {MAX_PATCH} of each")
         if mels % patch[1]:
             raise AaspError(f"stem: {mels} mel bins cannot be cut in patches of {patch[1]}; choose a divisor of {mels}")
         self.width, self.mels, self.patch = width, mels, (patch[0], patch[1])

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from aasp.errors import AaspError
-from aasp.stems.contract import LONGEST, Stem, gather_own_patches, gather_patches
+from aasp.stems.contract import MAX_PATCH, Stem, gather_own_patches, gather_patches
 
 
 class WindowedStem(Stem):
@@ -115,8 +115,8 @@ def check_taps(patch: tuple[int, int], taps: int) -> None:
     frames = patch[0]
     if min(patch) < 1:
         raise AaspError(f"stem: patch is {patch[0]},{patch[1]}; give at least 1 frame and 1 mel bin, as in 16,16")
-    if max(*patch, taps) > LONGEST:
-        raise AaspError(f"stem: patch {patch[0]},{patch[1]} and taps {taps}; give at most {LONGEST} of each")
+    if max(*patch, taps) > MAX_PATCH:
+        raise AaspError(f"stem: patch {patch[0]},{patch[1]} and taps {taps}; give at most {MAX_PATCH} of each")
     if taps < frames or (taps - frames) % 2:
         raise AaspError(
             f"stem: taps {taps} must be the patch's {frames} frames plus an even number, so that the window is centred "

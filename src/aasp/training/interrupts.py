@@ -17,7 +17,7 @@ from accelerate import Accelerator
 
 EXIT_CODES = {signal.SIGTERM: 75, signal.SIGUSR1: 75, signal.SIGINT: 130}  # 75 is EX_TEMPFAIL: try again
 
-MOST_STEPS = 10  # between two exchanges
+MAX_STEPS = 10  # between two exchanges
 SECONDS = 2.0  # between two exchanges, where steps are slow
 
 
@@ -71,6 +71,6 @@ class Agreement:
         pace = (time.monotonic() - self._clock) / (step - self._asked)
         own = torch.tensor([[exit_code or 0, pace]], device=self._machine.device)
         code, slowest = self._machine.gather(own).amax(0).tolist()
-        often = max(1, min(MOST_STEPS, int(SECONDS / max(slowest, 1e-6))))
+        often = max(1, min(MAX_STEPS, int(SECONDS / max(slowest, 1e-6))))
         self._asked, self._next, self._clock = step, (step // often + 1) * often, time.monotonic()
         return int(code) or None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from aasp.aliasing.stability.excerpts import FEWEST, HOP, gather, groups_of, loudest
+from aasp.aliasing.stability.excerpts import HOP, MIN_CLIPS, gather, groups_of, loudest
 from aasp.datasets.manifest import Manifest
 from aasp.errors import AaspError
 
@@ -38,7 +38,7 @@ def test_clips_are_spread_evenly_and_short_ones_listed(tmp_path: Path) -> None:
 
 
 def test_all_clips_are_taken_when_more_are_requested(tmp_path: Path) -> None:
-    assert len(gather(manifest(tmp_path, [1.0] * FEWEST), clips=100, seconds=0.6).rows) == FEWEST
+    assert len(gather(manifest(tmp_path, [1.0] * MIN_CLIPS), clips=100, seconds=0.6).rows) == MIN_CLIPS
 
 
 def test_silence_is_listed(tmp_path: Path) -> None:

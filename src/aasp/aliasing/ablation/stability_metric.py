@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from aasp.aliasing.stability.document import PATCHES_A_SECOND
-from aasp.aliasing.stability.excerpts import FEWEST, RATE, Excerpts, gather, groups_of
+from aasp.aliasing.stability.excerpts import MIN_CLIPS, RATE, Excerpts, gather, groups_of
 from aasp.aliasing.stability.measure import observe
 from aasp.aliasing.stability.perturbations import CONTROLS, rows
 from aasp.compare.inputs import Given, clips_hash
@@ -87,7 +87,7 @@ def open_stability_metrics(word: str | None) -> Stability:
     path, _, group = word.partition(":")
     manifest, unusable = Manifest.open(Path(path))
     marks = manifest.marks(group) if group else None
-    remedy = f"give --stability {FEWEST} or more clips that are longer"
+    remedy = f"give --stability {MIN_CLIPS} or more clips that are longer"
     gathered = gather(manifest, clips=CLIPS, seconds=SECONDS, unusable=unusable, remedy=remedy)
     found = groups_of(manifest, gathered.rows, marks)
     groups = None if found is None else found.tolist()

@@ -30,7 +30,7 @@ from aasp.evaluate.task import Round, Task
 
 CLASSES = 8
 TRAIN, VALID, TEST = 320, 80, 320
-TOKENS, SHORTEST = 16, 2.0
+TOKENS, MIN_SECONDS = 16, 2.0
 """Length of a clip in tokens, but at least this many seconds."""
 ROOM = 1.5
 """How far above the post-patch Nyquist 45 Hz must be, as a ratio, for eight classes to fit."""
@@ -110,7 +110,7 @@ def draw(adapter: EncoderAdapter, seed: int, clips: int) -> Rates:
     hz = edges[classes] * (edges[classes + 1] / edges[classes]) ** place
     phase, depth = stream.uniform(0, 2 * np.pi, clips), stream.uniform(0.25, 0.75, clips)
     swing = lambda seconds: depth[:, None] * np.cos(2 * np.pi * hz[:, None] * seconds + phase[:, None])
-    length = max(TOKENS / adapter.token_rate, SHORTEST)
+    length = max(TOKENS / adapter.token_rate, MIN_SECONDS)
     if isinstance(adapter, LogMelAdapter):
         rate, mels, subbands = adapter.frontend.config.frame_rate, adapter.stem.mels, adapter.stem.subbands
         frames = adapter.stem.patch[0] * math.ceil(length * rate / adapter.stem.patch[0])

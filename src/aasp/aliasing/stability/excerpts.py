@@ -36,15 +36,15 @@ RATE, HOP = 16_000, 160
 """Samples per second, and per frame."""
 SPARE = 16 * HOP
 """P: 16 frames before and after an excerpt; a shift uses up to 15."""
-QUIETEST = 0.02
+MIN_ABOVE_FLOOR = 0.02
 """Minimum share of the log-mel above its floor: with less there is nothing to perturb."""
-FEWEST = 8
+MIN_CLIPS = 8
 """Minimum number of clips: fewer are not representative, and a probe cannot be trained on them."""
 DECIBEL = 10 / math.log(10)
 """Decibels of power per unit of natural-log power."""
 TOLERANCE, STEPS = 0.005, 40
 """Relative tolerance of E, and maximum number of updates of A and the level."""
-DEEPEST = 60.0
+MAX_A = 60.0
 """Maximum of A: for nearly silent clips it would grow without limit."""
 
 _log_mel = LogMel(LogMelConfig.kaldi(mean=0.0, std=1.0))
@@ -122,9 +122,9 @@ def gather(
         except (AudioError, _Unusable) as error:
             skipped.append(Skipped(describe(sound), error.reason))
         progress(done, len(spread))
-    if len(rows) < FEWEST:
+    if len(rows) < MIN_CLIPS:
         why = f"; of {len(skipped)} skipped the first is {skipped[0].path}: {skipped[0].reason}" if skipped else ""
-        raise AaspError(f"{manifest.source}: {len(rows)} usable clip(s), {FEWEST} or more are needed{why}; {remedy}")
+        raise AaspError(f"{manifest.source}: {len(rows)} usable clip(s), {MIN_CLIPS} or more are needed{why}; {remedy}")
     return Gathered(Excerpts(torch.from_numpy(np.stack(sources))), np.array(rows), skipped)
 
 
@@ -160,7 +160,7 @@ def loudest(wave: np.ndarray, frames: int) -> np.ndarray:
     first = int(within.argmax())
     excerpt = wave[first * HOP : (first + frames + 2 * spare) * HOP]
     above = audible(log_power(torch.from_numpy(excerpt)[None])).float().mean()
-    if above < QUIETEST:
+    if above < MIN_ABOVE_FLOOR:
         raise _Unusable(f"is silence: {100 * above:.2g} % of its log-mel lies above the floor")
     return excerpt
 
@@ -216,7 +216,7 @@ def modulated(clean_BS: Tensor, pattern_BS: Tensor, decibel: float) -> Tensor:
         off = ((found / wanted - 1).abs() > TOLERANCE) | (offset.square() > TOLERANCE * wanted)
         # E without the offset is nearly proportional to A².
         factor = (wanted / (found - offset.square()).clamp_min(1e-3 * wanted)).sqrt()
-        A_B[left] = (A_B[left] * factor).clamp_max(DEEPEST)
+        A_B[left] = (A_B[left] * factor).clamp_max(MAX_A)
         level_B[left] += offset
         if not off.any():
             break

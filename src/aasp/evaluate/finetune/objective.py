@@ -30,7 +30,7 @@ from aasp.model.windows import encode_windows
 # C of the head times D'. A strong penalty: a head that relies on directions in which clips hardly differ scores as well
 # before the first step, but may fail after it (docs/decisions/evaluation.md).
 STRENGTH = 10.0
-RAREST = -20.0  # bias of a class without a train clip: it must be finite to be trained
+MIN_BIAS = -20.0  # bias of a class without a train clip: it must be finite to be trained
 
 
 class FinetuneObjective(nn.Module):
@@ -215,7 +215,7 @@ def embeddings(classifier: AudioClassifier, sounds: Sequence[Sound]) -> tuple[np
 @torch.no_grad()
 def begin_with(classifier: AudioClassifier, head: LinearHead) -> None:
     """Set the classifier's head to a probe's; without batch normalisation, the weights absorb the standardisation."""
-    weight, bias = head.weight.T, np.maximum(head.bias, RAREST)
+    weight, bias = head.weight.T, np.maximum(head.bias, MIN_BIAS)
     if isinstance(classifier.norm, nn.BatchNorm1d):
         assert classifier.norm.running_mean is not None and classifier.norm.running_var is not None
         classifier.norm.running_mean.copy_(torch.from_numpy(head.mean))
