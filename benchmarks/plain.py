@@ -29,7 +29,7 @@ from aasp.pretrain.methods.aasp import AaSPConfig
 from aasp.pretrain.recipe import Recipe
 from aasp.pretrain.run import schedules_of
 from aasp.pretrain.targets import standardise
-from aasp.stems.lambda_encoder import bounded
+from aasp.stems.lambda_encoder import alpha_and_beta
 from aasp.training import engine
 from aasp.training.precision import Precision, autocast
 from steps import synthetic_batch
@@ -119,7 +119,7 @@ class PlainStem(nn.Module):
         for layer in self.layers:
             x, _ = layer(x)
         logits = self.head(self.inner_norm(x.mean(1))).reshape(*shape[:3], 2, -1)
-        alpha, beta = bounded(logits, frames)
+        alpha, beta = alpha_and_beta(logits, frames)
         with torch.autocast(mel_BTM.device.type, enabled=False):
             v = self.b(patches.float()).transpose(3, 4)
             v = v - v.mean(-1, keepdim=True)  # (B, G, F, S, K)

@@ -41,6 +41,6 @@ def is_fixed(clips: Tensor, lengths_B: Tensor | None) -> bool:
     return sizes and is_exported() and not is_for_onnx()
 
 
-def filled(clips: Tensor) -> Tensor:
+def full_lengths(clips: Tensor) -> Tensor:
     """Lengths of clips (B, length, ...) that fill the batch, shape (B,)."""
     return torch.full((clips.shape[0],), clips.shape[1], device=clips.device)

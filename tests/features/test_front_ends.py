@@ -12,7 +12,7 @@ from scipy.signal import lfilter
 from aasp.config import from_dict, to_dict, with_fields
 from aasp.errors import AaspError
 from aasp.features import FRONTENDS, FrontEndConfig
-from aasp.features.filters import bounded, folded
+from aasp.features.filters import folded_frequency, projected_clamp
 from aasp.features.logmel import LogMelConfig, mel_filterbank
 from aasp.features.pcen import PCEN, PCENConfig, smoothed
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig, load
@@ -272,7 +272,7 @@ def test_every_filter_learns(name: str) -> None:
 def test_frequencies_are_folded(name: str) -> None:
     front, wave = config(name).build().double(), noise(1, 3_200).double()
     expected, own = front(wave)[0], front.eta if name == "leaf" else front.beta
-    assert torch.equal(folded(own), own)
+    assert torch.equal(folded_frequency(own), own)
     for beyond in (-own, own + 2 * np.pi, 2 * np.pi - own):
         other = config(name).build().double()
         (other.eta if name == "leaf" else other.beta).copy_(beyond)
@@ -283,7 +283,7 @@ def test_frequencies_are_folded(name: str) -> None:
 def test_bounded_values_find_their_way_back() -> None:
     x = torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0, -2.0, -1.0, 0.0, 1.0, 2.0], dtype=torch.float64, requires_grad=True)
     slope = torch.tensor([1.0] * 5 + [-1.0] * 5, dtype=torch.float64)
-    for of in (bounded, torch.compile(bounded, backend="aot_eager", fullgraph=True)):
+    for of in (projected_clamp, torch.compile(projected_clamp, backend="aot_eager", fullgraph=True)):
         x.grad = None
         found = of(x, -1.0, 1.0)
         assert torch.equal(found, x.clamp(-1, 1))
@@ -291,7 +291,7 @@ def test_bounded_values_find_their_way_back() -> None:
         # Descent of a positive slope leads down: out of the lower bound, and back from beyond the upper one.
         assert x.grad.tolist() == [0.0, 1.0, 1.0, 1.0, 1.0, -1.0, -1.0, -1.0, -1.0, 0.0]
     x = torch.linspace(-0.9, 0.9, 7, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: bounded(x, -1.0, 1.0).square(), x)
+    assert torch.autograd.gradcheck(lambda x: projected_clamp(x, -1.0, 1.0).square(), x)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from aasp.errors import AaspError
-from aasp.stems.aape import AaPE, AaPEConfig, folded
+from aasp.stems.aape import AaPE, AaPEConfig, by_merged_maps
 from aasp.stems.contract import Stem, gather_patches
 from aasp.stems.conv import ConvConfig, ConvStem
 from aasp.stems.lambda_encoder import ALPHA_RANGE, beta_range
@@ -156,7 +156,7 @@ def test_the_folded_token_is_the_plain_one_and_so_are_its_gradients(width: int, 
     stem = shaken(AaPEConfig(**fields), width)
     patches = stem.cut(torch.randn(2, FRAMES, MELS).double()).requires_grad_()
     found = []
-    for form in (folded, AaPE.plain):
+    for form in (by_merged_maps, AaPE.plain):
         y = stem.sblu(stem.windows(patches), *stem.parameters_of(patches))
         tokens = form(stem, patches, y.double())
         weights = torch.randn(tokens.shape, generator=torch.Generator().manual_seed(0)).double()
@@ -343,7 +343,7 @@ def test_without_its_convolution_a_token_is_the_normalised_features() -> None:
     stem = shaken(AaPEConfig(conv=False))
     patches = stem.cut(torch.randn(2, FRAMES, MELS).double())
     y = stem.sblu(stem.windows(patches), *stem.parameters_of(patches))
-    torch.testing.assert_close(folded(stem, patches, y), stem.norm(stem.output_matrix(y)))
+    torch.testing.assert_close(by_merged_maps(stem, patches, y), stem.norm(stem.output_matrix(y)))
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from aasp.errors import AaspError
 from aasp.explore.columns import columns
 from aasp.explore.layout import clusters, density, on_plane
 from aasp.explore.listening import preview
-from aasp.explore.page import filled, in_script
+from aasp.explore.page import in_script, render_page
 from aasp.files import atomic_write
 from aasp.index import Index
 
@@ -85,7 +85,7 @@ def write_map(index: Index, out: Path, *, groups: int, most_bytes: float, progre
 def _page(index: Index, data: dict[str, Any], sounds: list[str]) -> str:
     title, model = index.folder.absolute().name, Path(index.model.name).name
     parts = {"sounds_html": "\n".join(sounds), "data_html": in_script(data)}
-    return filled("map.html", STYLES, SCRIPTS, MEDIA, title=title, model=model, **parts)
+    return render_page("map.html", STYLES, SCRIPTS, MEDIA, title=title, model=model, **parts)
 
 
 def _address(path: str, folder: Path) -> str:

@@ -23,7 +23,7 @@ def in_script(value: Any) -> str:
     return json.dumps(value, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def filled(template: str, styles: tuple[str, ...], scripts: tuple[str, ...], media: str, **parts: str) -> str:
+def render_page(template: str, styles: tuple[str, ...], scripts: tuple[str, ...], media: str, **parts: str) -> str:
     """A template filled with its styles and scripts, and a policy that allows only these.
 
     Args:

@@ -18,7 +18,7 @@ from typing import Any
 from aasp.errors import AaspError
 from aasp.explore.labelling import Labelling
 from aasp.explore.listening import whole
-from aasp.explore.page import filled
+from aasp.explore.page import render_page
 
 STYLES, SCRIPTS = ("colours.css", "label.css"), ("label.js",)
 MAX_SECONDS = 60.0
@@ -52,7 +52,7 @@ class LabelServer(ThreadingHTTPServer):
         self.hosts = {f"{name}:{self.server_port}" for name in ("127.0.0.1", "localhost")}
         self.address = f"http://127.0.0.1:{self.server_port}/{self.token}/"
         title = labelling.index.folder.absolute().name
-        self.page = filled("label.html", STYLES, SCRIPTS, "'self'; connect-src 'self'", title=title).encode()
+        self.page = render_page("label.html", STYLES, SCRIPTS, "'self'; connect-src 'self'", title=title).encode()
 
 
 class _Refused(Exception):

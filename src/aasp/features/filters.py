@@ -140,7 +140,7 @@ class Filters(WholeWindows):
         return pooled.mT.contiguous()
 
 
-def folded(frequency: Tensor) -> Tensor:
+def folded_frequency(frequency: Tensor) -> Tensor:
     """Frequencies in radians per sample, folded into 0 to pi.
 
     A filter of a real signal at eta has the energies of those at -eta and at eta + 2 pi. So nothing is clamped: at 0
@@ -150,7 +150,7 @@ def folded(frequency: Tensor) -> Tensor:
     return torch.where(beyond, math.pi - (frequency.remainder(2 * math.pi) - math.pi).abs(), frequency)
 
 
-def bounded(x: Tensor, least: float, most: float) -> Tensor:
+def projected_clamp(x: Tensor, least: float, most: float) -> Tensor:
     """Values within bounds; one that lies outside is returned as the bound, and still learns its way back.
 
     The gradient of a plain clamp is zero outside, so that a value which a step moved there would stay for ever. Here

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from aasp.config import check_range
-from aasp.features.filters import Filters, FiltersConfig, bounded, folded
+from aasp.features.filters import Filters, FiltersConfig, folded_frequency, projected_clamp
 from aasp.features.pcen import EnergyNormalisation
 
 HALF = math.sqrt(2 * math.log(2))
@@ -126,8 +126,8 @@ class LEAF(Filters):
 
     def _width(self, dtype: torch.dtype) -> Tensor:
         """Deviation of each low-pass, relative to half its length, from one tap to `MAX_DEVIATION`."""
-        return bounded(self.width_raw.to(dtype).exp(), 2 / self.config.pooled, MAX_DEVIATION)
+        return projected_clamp(self.width_raw.to(dtype).exp(), 2 / self.config.pooled, MAX_DEVIATION)
 
     def _bounded(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """eta in 0 to pi, and sigma in its `deviation_range`."""
-        return folded(self.eta.to(dtype)), bounded(self.sigma.to(dtype), *self.config.deviation_range)
+        return folded_frequency(self.eta.to(dtype)), projected_clamp(self.sigma.to(dtype), *self.config.deviation_range)

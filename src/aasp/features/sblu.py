@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from aasp.config import check_range
-from aasp.features.filters import Filters, FiltersConfig, bounded, folded
+from aasp.features.filters import Filters, FiltersConfig, folded_frequency, projected_clamp
 
 
 @dataclass(frozen=True)
@@ -106,5 +106,5 @@ class SBLUBank(Filters):
 
     def _bounded(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """alpha bounded so that a filter decays within its taps and is longer than a click, and beta in 0 to pi."""
-        alpha = bounded(self.alpha_raw.to(dtype).exp(), self.config.slowest, 1.0)
-        return alpha, folded(self.beta.to(dtype))
+        alpha = projected_clamp(self.alpha_raw.to(dtype).exp(), self.config.slowest, 1.0)
+        return alpha, folded_frequency(self.beta.to(dtype))

@@ -34,7 +34,7 @@ from aasp.model.whitening import Whitening
 from aasp.model.windows import encode_halves, encode_windows
 from aasp.stems import STEMS, StemConfig
 from aasp.stems.aape import AaPEConfig
-from aasp.tracing import can_be_read, filled, is_fixed, is_known, is_traced
+from aasp.tracing import can_be_read, full_lengths, is_fixed, is_known, is_traced
 from aasp.weights import WEIGHTS, with_weights, write_directory
 
 MAX_WINDOW_SECONDS = 3_600.0
@@ -126,7 +126,7 @@ class AudioEncoder(Embedder):
         wave_BS, lengths_B = as_batch(wave_BS, lengths_B)
         spare = 0
         if not is_known(wave_BS.shape[1]):  # a graph for any length: the padding is beyond every clip's end
-            lengths_B = filled(wave_BS) if lengths_B is None else lengths_B
+            lengths_B = full_lengths(wave_BS) if lengths_B is None else lengths_B
             spare = 3 * self.config.window_patches // 2
             seconds = spare * self.stem.stride[0] / self.config.frontend.frame_rate
             wave_BS = functional.pad(wave_BS, (0, round(seconds * self.config.frontend.rate)))
@@ -153,7 +153,7 @@ class AudioEncoder(Embedder):
         """
         spare = 0
         if isinstance(mel_BTM, Tensor) and not is_known(mel_BTM.shape[1]):
-            frames_B = filled(mel_BTM) if frames_B is None else frames_B
+            frames_B = full_lengths(mel_BTM) if frames_B is None else frames_B
             spare = 3 * self.config.window_patches // 2
             mel_BTM = functional.pad(mel_BTM, (0, 0, 0, spare * self.stem.stride[0]))
         return self._embed(mel_BTM, frames_B, layers, pooling, spare)

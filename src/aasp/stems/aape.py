@@ -23,13 +23,13 @@ from aasp.config import ADDED_LATER, check_range
 from aasp.errors import AaspError
 from aasp.stems.contract import StemConfig
 from aasp.stems.conv import PatchProjection
-from aasp.stems.folding import folded, has_hooks
+from aasp.stems.folding import by_merged_maps, has_hooks
 from aasp.stems.lambda_encoder import (
     ALPHA_RANGE,
     LambdaEncoder,
+    alpha_and_beta,
     as_blocks,
     beta_range,
-    bounded,
     check_settings,
     chirped,
     gamma_range,
@@ -175,7 +175,7 @@ class AaPE(WindowedStem, States):
 
     def token(self, patches: Tensor, windows: Tensor, seen: Tensor | None, *others: Tensor) -> Tensor:
         y = self.sblu(windows, *others)
-        return folded(self, patches, y) if self._as_built() else self.plain(patches, y)
+        return by_merged_maps(self, patches, y) if self._as_built() else self.plain(patches, y)
 
     def plain(self, patches: Tensor, y: Tensor) -> Tensor:
         """Tokens (..., D) of patches (..., P, R) and SBLU features (..., 3 S), computed as in the equation above."""
@@ -194,7 +194,7 @@ class AaPE(WindowedStem, States):
             logits = torch.cat([self.logits, self.chirp_logits], dim=1) if self.config.chirp else self.logits
             logits = logits.expand(*patches.shape[:2], -1, -1, -1)
         rates = (chirped(logits[..., 2, :], self.patch[0]),) if self.config.chirp else ()
-        return *bounded(logits, self.patch[0], self.config.alpha_range), *rates
+        return *alpha_and_beta(logits, self.patch[0], self.config.alpha_range), *rates
 
     def windows(self, patches: Tensor) -> Tensor:
         """The projected subband signal around each patch, (B, G, F, S, K), minus the mean of the patch.
@@ -219,7 +219,7 @@ class AaPE(WindowedStem, States):
         return bilateral_laplace(windows, alpha, beta, phase=self.phase, window=self.window, gain=gain, gamma=gamma)
 
     def _as_built(self) -> bool:
-        """Whether the modules of `plain` have their original types and no hooks, so that `folded` can replace them."""
+        """Whether the modules of `plain` have their original types and no hooks: `by_merged_maps` can replace them."""
         return all(type(one) is kind and not has_hooks(one) for one, kind in self._maps())
 
     def _maps(self) -> Iterator[tuple[nn.Module, type[nn.Module]]]:
@@ -259,13 +259,13 @@ class AaPE(WindowedStem, States):
 
     def start(self) -> tuple[Tensor, Tensor]:
         alphas = self.config.alpha_range
-        return bounded(start_logits(self.count, self.patch[0], alphas), self.patch[0], alphas)
+        return alpha_and_beta(start_logits(self.count, self.patch[0], alphas), self.patch[0], alphas)
 
     def learned(self) -> dict[str, Tensor]:
         """Decay and frequency, as the bias of the estimates or as learned; and the weights of each part."""
         estimated = self.config.parameters == "estimated"
         logits = self.lambda_encoder.head.bias.unflatten(0, (2, -1)) if estimated else self.logits
-        alpha, beta = bounded(logits.detach(), self.patch[0], self.config.alpha_range)
+        alpha, beta = alpha_and_beta(logits.detach(), self.patch[0], self.config.alpha_range)
         read = {"decay (per frame)": alpha, "frequency (rad per frame)": beta} if self.trained != "fixed" else {}
         return read | {name: one for name, one in super().learned().items() if name != "logits"}
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from aasp.stems.aape import AaPE
 
 
-def folded(stem: AaPE, patches: Tensor, y: Tensor) -> Tensor:
+def by_merged_maps(stem: AaPE, patches: Tensor, y: Tensor) -> Tensor:
     """`AaPE.plain`, with the linear maps multiplied in advance.
 
     The only nonlinear part of the norm is a token's deviation, whose square is a quadratic form in y. So no

@@ -43,7 +43,9 @@ def start_logits(states: int, stride: int, alpha_range: tuple[float, float] = AL
     return torch.logit(position).float()
 
 
-def bounded(logits: Tensor, stride: int, alpha_range: tuple[float, float] = ALPHA_RANGE) -> tuple[Tensor, Tensor]:
+def alpha_and_beta(
+    logits: Tensor, stride: int, alpha_range: tuple[float, float] = ALPHA_RANGE
+) -> tuple[Tensor, Tensor]:
     """Logits (..., 2, S) to alpha per frame and beta in radians per frame, each (..., S), in fp32 (or float64)."""
     share = torch.sigmoid(logits if logits.dtype == torch.float64 else logits.float())
     low, high = beta_range(stride)

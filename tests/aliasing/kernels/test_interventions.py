@@ -8,7 +8,7 @@ import torch
 from aasp.aliasing.kernels.estimates import change, intervene, means, share
 from aasp.stems.aape import AaPE, AaPEConfig
 from aasp.stems.conv import ConvStem
-from aasp.stems.lambda_encoder import bounded
+from aasp.stems.lambda_encoder import alpha_and_beta
 
 CONFIG = {"states": 4, "encoder_width": 16}
 
@@ -31,7 +31,7 @@ def test_shared_is_the_stem_that_learns_without_estimating(stem):
     with torch.no_grad():
         learned.logits.normal_()
     learned.load_state_dict({n: v for n, v in stem.state_dict().items() if "lambda" not in n}, strict=False)
-    assert torch.allclose(share(stem, *bounded(learned.logits, 16))(MEL), learned(MEL), atol=1e-6)
+    assert torch.allclose(share(stem, *alpha_and_beta(learned.logits, 16))(MEL), learned(MEL), atol=1e-6)
 
 
 def test_shuffled_keeps_every_set_of_the_clip_and_moves_most(stem):
