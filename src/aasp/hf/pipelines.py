@@ -19,11 +19,15 @@ from aasp.hf.config import AaspConfig
 EMBEDDING, CLASSIFICATION = "audio-embedding", "audio-classification"
 
 
-class AaspAudioClassificationPipeline(AudioClassificationPipeline):
-    """Transformers' own pipeline for all other models; for ours it takes the inputs of `AudioEmbeddingPipeline`."""
+class _NoClips(Pipeline):
+    """A pipeline that returns an empty list for one without clips, of which transformers would access the first."""
 
     def __call__(self, inputs: Any, *arguments: Any, **options: Any) -> Any:
-        return [] if _is_empty(inputs) else super().__call__(inputs, *arguments, **options)
+        return [] if isinstance(inputs, list) and not inputs else super().__call__(inputs, *arguments, **options)
+
+
+class AaspAudioClassificationPipeline(_NoClips, AudioClassificationPipeline):
+    """Transformers' own pipeline for all other models; for ours it takes the inputs of `AudioEmbeddingPipeline`."""
 
     def preprocess(self, inputs: Any) -> BatchFeature:  # type: ignore[override]
         if not isinstance(self.model.config, AaspConfig) or _is_url(inputs):
@@ -31,7 +35,7 @@ class AaspAudioClassificationPipeline(AudioClassificationPipeline):
         return _features(self, inputs)
 
 
-class AudioEmbeddingPipeline(Pipeline):
+class AudioEmbeddingPipeline(_NoClips):
     """The model's default vector of each clip: `pipeline("audio-embedding", model=folder)`.
 
     A clip is a sound file's path or bytes, of any format, rate and number of channels; an array of samples at the
@@ -48,9 +52,6 @@ class AudioEmbeddingPipeline(Pipeline):
         if options:
             raise AaspError(f"{EMBEDDING} has no option {next(iter(options))!r}; leave it out")
         return {}, {}, {}
-
-    def __call__(self, inputs: Any, *arguments: Any, **options: Any) -> Any:
-        return [] if _is_empty(inputs) else super().__call__(inputs, *arguments, **options)
 
     def preprocess(self, inputs: Any) -> BatchFeature:  # type: ignore[override]
         if _is_url(inputs):
@@ -81,11 +82,6 @@ def _features(pipeline: Pipeline, inputs: Any) -> BatchFeature:
     bare = isinstance(inputs, np.ndarray) or hasattr(inputs, "detach")
     wave = mono(inputs, "the clip", channels) if bare else given_wave(inputs, rate, "the clip", channels)
     return extractor(wave, sampling_rate=rate, return_tensors="pt")
-
-
-def _is_empty(inputs: Any) -> bool:
-    """Whether the input is a list without clips: transformers would access its first."""
-    return isinstance(inputs, list) and not inputs
 
 
 def _is_url(inputs: Any) -> bool:

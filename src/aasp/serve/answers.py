@@ -80,6 +80,25 @@ class Answer(ABC):
         """
 
 
+class VectorAnswer(Answer):
+    """An answer that is computed from a sound's vectors.
+
+    Args:
+        encoder: the model.
+        running: precision and batch size.
+    """
+
+    def __init__(self, encoder: AudioEncoder, running: Running) -> None:
+        self._encoder, self._running = encoder, running
+        self.front = encoder.config.frontend
+
+    def compute(self, request_key: VectorRequest, sounds: list[Samples]) -> list[ClipVectors | AudioError]:
+        found: dict[int, ClipVectors | AudioError] = {}
+        for some in vectors(self._encoder, sounds, found.__setitem__, request_key, self._running):
+            found |= some
+        return [found[row] for row in range(len(sounds))]
+
+
 class EmbedOptions(Options):
     """Options of /embed, as in `aasp embed`."""
 
@@ -91,14 +110,10 @@ class EmbedOptions(Options):
     hop: float | None = Field(None, allow_inf_nan=False, description="seconds from vector to vector of frames")
 
 
-class Embedding(Answer):
+class Embedding(VectorAnswer):
     """Embed a sound: its vector, (V,), and optionally vectors over time."""
 
     query = EmbedOptions
-
-    def __init__(self, encoder: AudioEncoder, running: Running) -> None:
-        self._encoder, self._running = encoder, running
-        self.front = encoder.config.frontend
 
     def request_key(self, options: EmbedOptions) -> VectorRequest:
         if options.hop is not None and not options.frames:
@@ -112,12 +127,6 @@ class Embedding(Answer):
         return VectorRequest(
             keys and tuple(keys), options.frames, tuple(options.layer) if options.frames else (), options.hop
         )
-
-    def compute(self, request_key: VectorRequest, sounds: list[Samples]) -> list[ClipVectors | AudioError]:
-        found: dict[int, ClipVectors | AudioError] = {}
-        for some in vectors(self._encoder, sounds, found.__setitem__, request_key, self._running):
-            found |= some
-        return [found[row] for row in range(len(sounds))]
 
     def values(self, options: EmbedOptions, found: ClipVectors) -> dict[str, Any]:
         vector, over_time = found

@@ -8,15 +8,13 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from aasp.audio.io import AudioError
-from aasp.audio.sounds import Samples
 from aasp.evaluate.features import Running
-from aasp.evaluate.vectors import ClipVectors, VectorRequest, vectors
+from aasp.evaluate.vectors import ClipVectors, VectorRequest
 from aasp.index import Index
 from aasp.index.adding import keys_of
 from aasp.index.query import described, rocchio
 from aasp.model.audio_encoder import AudioEncoder
-from aasp.serve.answers import Answer, Options
+from aasp.serve.answers import Options, VectorAnswer
 
 Row = Annotated[int, Field(ge=0)]
 
@@ -29,29 +27,22 @@ class SearchOptions(Options):
     unlike: list[Row] = Field([], max_length=64, description="rows of counterexamples")
 
 
-class Nearest(Answer):
+class Nearest(VectorAnswer):
     """Search an index for the rows nearest to a sound. Their paths are as the index states them.
 
     The sound's vector is made with the index's own settings.
     """
 
     def __init__(self, index: Index, encoder: AudioEncoder, running: Running) -> None:
-        self._index, self._encoder = index, encoder
-        self._running = replace(running, precision=index.settings.precision)
+        super().__init__(encoder, replace(running, precision=index.settings.precision))
+        self._index = index
         self.query = SearchOptions.with_channels(index.settings.channels, "the index's own choice")
-        self.front = encoder.config.frontend
 
     def request_key(self, options: SearchOptions) -> VectorRequest:
         for row in (*options.like, *options.unlike):
             self._index.sound(row)
         keys = keys_of(self._index.settings)
         return VectorRequest(keys and tuple(keys))
-
-    def compute(self, request_key: VectorRequest, sounds: list[Samples]) -> list[ClipVectors | AudioError]:
-        found: dict[int, ClipVectors | AudioError] = {}
-        for some in vectors(self._encoder, sounds, found.__setitem__, request_key, self._running):
-            found |= some
-        return [found[row] for row in range(len(sounds))]
 
     def values(self, options: SearchOptions, found: ClipVectors) -> dict[str, Any]:
         rows = lambda numbers: np.asarray(self._index.vectors[list(numbers)], np.float32)
