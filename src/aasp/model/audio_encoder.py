@@ -21,13 +21,13 @@ from aasp.errors import AaspError
 from aasp.features import FRONTENDS, FrontEndConfig
 from aasp.features.logmel import LogMelConfig
 from aasp.features.waves import as_batch, as_lengths, check_samples
+from aasp.model import readout
 from aasp.model.embeddings import Embedder, Embeddings
 from aasp.model.encoder import Encoder, EncoderConfig
 from aasp.model.folder import find, read_config, weights_prefix
 from aasp.model.front import build_front
 from aasp.model.pooling import Pooling, over_frequency
 from aasp.model.positions import Places
-from aasp.model.readout import Key, check_keys, check_vector, key, read, width
 from aasp.model.stream import EncoderStream
 from aasp.model.timestamps import OverTime, over_time, shifts
 from aasp.model.whitening import Whitening
@@ -66,13 +66,13 @@ class AudioEncoderConfig:
 
     def __post_init__(self) -> None:
         check_range(self, "model", "window_seconds", most=MAX_WINDOW_SECONDS)
-        check_vector(self.vector, self.encoder.depth)
+        readout.check_vector(self.vector, self.encoder.depth)
         check_range(self, "model", "whitened", least=0, most=2**16)
 
     @property
-    def keys(self) -> tuple[Key, ...]:
+    def keys(self) -> tuple[readout.Key, ...]:
         """(layer, pooling) of each part of the default vector."""
-        return tuple(map(key, self.vector)) or ((self.encoder.depth, self.pooling),)
+        return tuple(map(readout.key, self.vector)) or ((self.encoder.depth, self.pooling),)
 
     @property
     def window_patches(self) -> int:
@@ -92,7 +92,7 @@ class AudioEncoder(Embedder):
         self.config = c = config or AudioEncoderConfig()
         self.frontend, self.stem = build_front(c.frontend, c.stem, c.encoder.width)
         self.encoder = Encoder(c.encoder)
-        given = width(c.keys, c.encoder.width, self.stem.subbands)
+        given = readout.width(c.keys, c.encoder.width, self.stem.subbands)
         self.whitening = Whitening(given, c.whitened) if c.whitened else None
 
     def forward(
@@ -101,7 +101,7 @@ class AudioEncoder(Embedder):
         lengths_B: Tensor | None = None,
         *,
         layers: bool = False,
-        pooling: Pooling | Sequence[Key] | None = None,
+        pooling: Pooling | Sequence[readout.Key] | None = None,
     ) -> Embeddings:
         """Embed clips of any length; padding never changes an embedding, and nothing is cut.
 
@@ -124,10 +124,8 @@ class AudioEncoder(Embedder):
                 -1..1; wave or lengths have the wrong form; or there is no such pooling or layer.
         """
         wave_BS, lengths_B = as_batch(wave_BS, lengths_B)
-        spare = 0
-        if not is_known(wave_BS.shape[1]):  # a graph for any length: the padding is beyond every clip's end
-            lengths_B = full_lengths(wave_BS) if lengths_B is None else lengths_B
-            spare = 3 * self.config.window_patches // 2
+        lengths_B, spare = self._with_spare(wave_BS, lengths_B)
+        if spare:
             seconds = spare * self.stem.stride[0] / self.config.frontend.frame_rate
             wave_BS = functional.pad(wave_BS, (0, round(seconds * self.config.frontend.rate)))
         mel_BTM, frames_B = self.mel(wave_BS, lengths_B)
@@ -139,7 +137,7 @@ class AudioEncoder(Embedder):
         frames_B: Tensor | None = None,
         *,
         layers: bool = False,
-        pooling: Pooling | Sequence[Key] | None = None,
+        pooling: Pooling | Sequence[readout.Key] | None = None,
     ) -> Embeddings:
         """Embed log-mels: `forward` without its front end.
 
@@ -151,25 +149,28 @@ class AudioEncoder(Embedder):
         Raises:
             AaspError: the log-mel is not the stem's, the frames do not fit it, or there is no such pooling or layer.
         """
-        spare = 0
-        if isinstance(mel_BTM, Tensor) and not is_known(mel_BTM.shape[1]):
-            frames_B = full_lengths(mel_BTM) if frames_B is None else frames_B
-            spare = 3 * self.config.window_patches // 2
-            mel_BTM = functional.pad(mel_BTM, (0, 0, 0, spare * self.stem.stride[0]))
+        frames_B, spare = self._with_spare(mel_BTM, frames_B)
+        mel_BTM = functional.pad(mel_BTM, (0, 0, 0, spare * self.stem.stride[0])) if spare else mel_BTM
         return self._embed(mel_BTM, frames_B, layers, pooling, spare)
+
+    def _with_spare(self, clips: Tensor, lengths_B: Tensor | None) -> tuple[Tensor | None, int]:
+        """Lengths, and the time patches of padding that a graph for any length has beyond every clip's end, else 0."""
+        if not isinstance(clips, Tensor) or is_known(clips.shape[1]):
+            return lengths_B, 0
+        return full_lengths(clips) if lengths_B is None else lengths_B, 3 * self.config.window_patches // 2
 
     def _embed(
         self,
         mel_BTM: Tensor,
         frames_B: Tensor | None,
         layers: bool,
-        pooling: Pooling | Sequence[Key] | None,
+        pooling: Pooling | Sequence[readout.Key] | None,
         spare: int,
     ) -> Embeddings:
         """`embed` for log-mels whose last `spare` time patches are beyond every clip's end and are not returned."""
         depth = self.config.encoder.depth
         keys = self.config.keys if pooling is None else [(depth, pooling)] if isinstance(pooling, str) else pooling
-        check_keys(keys, depth)
+        readout.check_keys(keys, depth)
         every = layers or min(layer for layer, _ in keys) < depth
         mel_BTM = self.stem.as_mel(mel_BTM)
         clips, frames, _ = mel_BTM.shape
@@ -192,7 +193,7 @@ class AudioEncoder(Embedder):
             valid_BG = valid_BN[:, ::subbands]
             outputs = [(tokens * valid_BN[..., None], cls) for tokens, cls in outputs]
         tokens, cls = outputs[-1]
-        clip = read([*outputs[:-2], outputs[-1]], valid_BG, keys, depth, subbands)  # as in `stages`
+        clip = readout.read([*outputs[:-2], outputs[-1]], valid_BG, keys, depth, subbands)  # as in `stages`
         patch_seconds = self.stem.stride[0] / self.config.frontend.frame_rate
         found = Embeddings(
             clip=clip if pooling is not None or self.whitening is None else self.whitening(clip),

@@ -13,8 +13,8 @@ from torch import Tensor
 
 Pooling = Literal["cls", "mean", "flat", "mean+std", "flat+std", "std"]
 WAYS: tuple[str, ...] = get_args(Pooling)
-POOLINGS = WAYS[:5]
-"""Poolings that probes choose from; "std" is left out, since "mean+std" contains it."""
+POOLINGS = tuple(way for way in WAYS if way != "std")
+"""Poolings that probes choose from; "mean+std" contains "std"."""
 
 
 def over_frequency(tokens_BND: Tensor, subbands: int, flat: bool) -> Tensor:
