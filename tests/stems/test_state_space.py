@@ -69,8 +69,8 @@ def test_it_starts_as_the_convolution_every_parameter_learns_and_diagnostics_are
     conv.project.load_state_dict(stem.project.state_dict())
     torch.testing.assert_close(stem(mel), conv(mel), rtol=0, atol=1e-6)
     assert stem.states is None and stem.gradient_diagnostics() == {}
-    stem.sounding()(mel).sub(stem(mel)).square().sum().backward()
-    loud = stem.sounding()
+    stem.with_all_features()(mel).sub(stem(mel)).square().sum().backward()
+    loud = stem.with_all_features()
     loud(mel).square().sum().backward()
     assert [name for name, p in loud.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
     assert loud.gradient_diagnostics()["state_gradient_norm"] > 0

@@ -365,10 +365,10 @@ def test_a_stem_exposes_its_states_and_diagnostics() -> None:
     }
     slow = stem.changed(lambda alpha, beta: (alpha, torch.full_like(beta, 0.25)))
     assert (slow.estimate(mel)[1] == 0.25).all() and not (stem.estimate(mel)[1] == 0.25).any()
-    only = stem.sounding()(mel) - stem(mel)
+    only = stem.with_all_features()(mel) - stem(mel)
     y = stem.sblu(*stem.analyse(stem.cut(mel)))
     torch.testing.assert_close(only, stem.norm(stem.output_matrix(y)).flatten(1, 2), rtol=1e-4, atol=1e-4)
-    assert torch.equal(stem.sounding().silenced()(mel), stem(mel))
+    assert torch.equal(stem.with_all_features().silenced()(mel), stem(mel))
 
 
 @pytest.mark.parametrize("config", [ConvConfig, AaPEConfig, LowpassConfig])

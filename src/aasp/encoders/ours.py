@@ -85,7 +85,7 @@ def open_stem(text: str) -> StemAdapter:
     """An untrained stem by its kind and fields of its configuration: `stem=conv`, or `stem=aape,phase=even,taps=48`.
 
     An untrained AaPE's token comes from the convolution alone; here the SBLU's token is added to it with weight 1
-    (`Stem.sounding`), so that the SBLU can be analysed.
+    (`Stem.with_all_features`), so that the SBLU can be analysed.
 
     Raises:
         AaspError: there is no such kind or field.
@@ -109,4 +109,4 @@ def untrained(name: str, config: StemConfig) -> StemAdapter:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         stem = config.build(WIDTH, LogMelConfig().mels)
-    return StemAdapter(name, stem.sounding())
+    return StemAdapter(name, stem.with_all_features())

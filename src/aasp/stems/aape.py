@@ -91,8 +91,8 @@ class AaPEConfig(StemConfig):
     shared: tuple[int, int] = field(default=(1, 1), metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
-        whole = "patch states encoder_width encoder_heads frames_per_token shared"
-        check_range(self, "stem", whole, least=1, most=4_096)
+        sizes = "patch states encoder_width encoder_heads frames_per_token shared"
+        check_range(self, "stem", sizes, least=1, most=4_096)
         check_range(self, "stem", "encoder_depth", least=1, most=256)
         check_range(self, "stem", "encoder_rate encoder_gain alpha_range")
         check_taps(self.patch, self.taps)
@@ -293,7 +293,7 @@ class AaPE(WindowedStem, States):
         return other
 
     @torch.no_grad()
-    def sounding(self) -> AaPE:
+    def with_all_features(self) -> AaPE:
         other = deepcopy(self)
         if self.config.conv:
             other.fuse.weight[:, self.width :].copy_(torch.eye(self.width))

@@ -123,7 +123,7 @@ class Stem(nn.Module, ABC):
         """The stem as inspectable `aasp.stems.states.States`, if its tokens are computed from states; else None."""
         return None
 
-    def sounding(self) -> Self:
+    def with_all_features(self) -> Self:
         """A copy whose tokens use with weight 1 features that are ignored initially; else the stem itself."""
         return self
 

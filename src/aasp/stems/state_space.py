@@ -141,7 +141,7 @@ class StateSpaceStem(WindowedStem):
         return {"state_gradient_norm": torch.stack(torch._foreach_norm(gradients)).norm()} if gradients else {}
 
     @torch.no_grad()
-    def sounding(self) -> Self:
+    def with_all_features(self) -> Self:
         other = deepcopy(self)
         other.fuse.weight[:, self.width :].copy_(torch.eye(self.width))
         return other
