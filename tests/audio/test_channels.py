@@ -11,7 +11,7 @@ import soundfile
 import torch
 
 from aasp.audio.channels import cancelled, checked
-from aasp.audio.given import given_wave
+from aasp.audio.in_memory import given_wave
 from aasp.audio.io import AudioError, read
 from aasp.audio.sounds import Excerpt, Ingredient, Mixture, Recording, chosen, describe, read_sound
 from aasp.errors import AaspError

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from aasp.audio import kept, remote
+from aasp.audio import remote, remote_cache
 from aasp.audio.io import AudioError, read
 from aasp.audio.packed import member_address
 from aasp.cli.main import main
@@ -32,7 +32,7 @@ from packed import RATE, flac, parquet, tar, wave_of
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("AASP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(remote, "WAITS", (0.0, 0.0, 0.0))
-    monkeypatch.setattr(kept, "_written", {})
+    monkeypatch.setattr(remote_cache, "_written", {})
     remote.facts.cache_clear()
     remote._filesystem.cache_clear()
     return tmp_path / "cache" / "objects"
@@ -127,27 +127,27 @@ def test_the_cache_is_limited_and_drops_the_least_recently_used(
     for number in range(40):
         store.pipe(f"/s/{number}", bytes([number]) * size)
         for name in (str(number), "often"):
-            with kept.kept(f"memory://s/{name}") as file:
+            with remote_cache.kept(f"memory://s/{name}") as file:
                 assert len(Path(file).read_bytes()) == size
             time.sleep(0.002)  # times of use differ
         assert held(cache) <= limit
     store.rm("/s/often")
     store.rm("/s/39")
-    with kept.kept("memory://s/often"), kept.kept("memory://s/39"):
+    with remote_cache.kept("memory://s/often"), remote_cache.kept("memory://s/39"):
         pass  # both are still here
     store.rm("/s/0")
-    with pytest.raises(AudioError, match="no such object"), kept.kept("memory://s/0"):
+    with pytest.raises(AudioError, match="no such object"), remote_cache.kept("memory://s/0"):
         pass
     for wrong in ("much", "-1", "inf"):
         monkeypatch.setenv("AASP_CACHE_GB", wrong)
         with pytest.raises(AaspError, match=r"\$AASP_CACHE_GB is .*; give gigabytes"):
-            kept.limit_bytes()
+            remote_cache.limit_bytes()
 
 
 def test_no_name_leaves_the_cache(store: MemoryFileSystem, cache: Path, tmp_path: Path) -> None:
     for name in ("../../../../evil.flac", "..%2f..%2fevil", "a/../../b\\c", "x" * 5000):
         store.store[f"/s/{name}"] = type(store.open("/t", "wb"))(store, f"/s/{name}", data=b"content")
-        with kept.kept(f"memory://s/{name}", ending="") as file:
+        with remote_cache.kept(f"memory://s/{name}", ending="") as file:
             assert Path(file).resolve().is_relative_to(cache)
     found = [path for path in tmp_path.rglob("*") if path.is_file() and not path.is_relative_to(cache)]
     assert found == []
@@ -180,7 +180,7 @@ def _read_all(cache: str, number: int, answer: Any) -> None:
         fs.store[f"/s/{name}"].created = 0
     good = 0
     for name in [*range(number, 30), *range(number)] * 2:
-        with kept.kept(f"memory://s/{name}") as file:
+        with remote_cache.kept(f"memory://s/{name}") as file:
             good += Path(file).read_bytes() == bytes([name]) * 1000
     answer.put(good)
 
@@ -230,12 +230,12 @@ def failing() -> list[Any]:
 @pytest.mark.parametrize("transient", [TimeoutError("read"), ConnectionResetError(104, "reset"), b"da", OSError("503")])
 def test_transient_errors_are_retried(failing: list[Any], transient: Any) -> None:
     failing += [transient] * 3
-    with kept.kept("failing://b/k") as file:
+    with remote_cache.kept("failing://b/k") as file:
         assert Path(file).read_bytes() == b"data"
     assert failing == []
     remote.facts.cache_clear()
     failing += [transient] * 4
-    with pytest.raises(AaspError) as caught, kept.kept("failing://b/other"):
+    with pytest.raises(AaspError) as caught, remote_cache.kept("failing://b/other"):
         pass
     message = str(caught.value)
     assert message.startswith("failing://b/other: can't be read after 4 tries (") and "\n" not in message
@@ -252,7 +252,7 @@ def test_transient_errors_are_retried(failing: list[Any], transient: Any) -> Non
 )
 def test_permanent_errors_are_raised_after_the_retries(failing: list[Any], failure: Exception, message: str) -> None:
     failing += [failure] * 4
-    with pytest.raises(AaspError) as caught, kept.kept("failing://b/k"):
+    with pytest.raises(AaspError) as caught, remote_cache.kept("failing://b/k"):
         pass
     assert message in str(caught.value) and len(failing) == 3
 

@@ -20,7 +20,7 @@ import torch
 
 from aasp.audio.io import read
 from aasp.cli.main import main
-from aasp.evaluate import ahead, partial, stream
+from aasp.evaluate import partial, prefetch, stream
 from aasp.files import locked
 from aasp.model import folder as model_folder
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig, load
@@ -145,7 +145,7 @@ def folder(tmp_path: Path) -> Path:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shards of three rows, of stretches of three."""
     monkeypatch.setattr(stream, "SHARD_ROWS", 3)
-    monkeypatch.setattr(ahead, "STRETCH", 3)
+    monkeypatch.setattr(prefetch, "STRETCH", 3)
 
 
 @pytest.fixture
@@ -317,7 +317,7 @@ def test_only_a_precision_that_was_chosen_automatically_is_kept(
 def test_embedding_resumes_after_a_bad_file_is_repaired(
     model: Path, folder: Path, tmp_path: Path, embed: Embed, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ahead, "AHEAD_SECONDS", 0.0)
+    monkeypatch.setattr(prefetch, "AHEAD_SECONDS", 0.0)
     listed, out = sorted(map(str, folder.rglob("*.wav"))), tmp_path / "x.npz"
     good = Path(listed[8]).read_bytes()
     Path(listed[8]).write_bytes(good[:1_000])

@@ -12,7 +12,7 @@ import torch
 from aasp.audio.io import AudioError, read
 from aasp.datasets.index import Skipped
 from aasp.errors import AaspError
-from aasp.evaluate import ahead
+from aasp.evaluate import prefetch
 from aasp.evaluate.features import Running, clip_features, clip_keys, embedded, timestamps
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
@@ -58,17 +58,17 @@ def test_batches_hold_every_sound_once_and_little_padding(count: int) -> None:
     window = 10.24
     seconds = 0.5 * 60 ** np.random.default_rng(0).random(count)
     order = sorted(zip(seconds.tolist(), range(count), strict=True))
-    groups = list(ahead.grouped(order, 16, window))
+    groups = list(prefetch.grouped(order, 16, window))
     assert [row for rows in groups for row in rows] == [row for _, row in order]
     for rows in groups:
         read = np.minimum(seconds[rows], window)
         assert len(rows) <= 16 and (len(rows) == 1 or len(rows) * seconds[rows].max() <= 16 * window)
-        assert 1 - read.mean() / read.max() <= ahead.PADDING
+        assert 1 - read.mean() / read.max() <= prefetch.PADDING
 
 
 def test_sounds_of_one_length_make_full_batches() -> None:
-    assert list(map(len, ahead.grouped([(10.0, row) for row in range(40)], 16, 10.24))) == [16, 16, 8]
-    assert list(map(len, ahead.grouped([(40.0, row) for row in range(9)], 16, 10.24))) == [4, 4, 1]
+    assert list(map(len, prefetch.grouped([(10.0, row) for row in range(40)], 16, 10.24))) == [16, 16, 8]
+    assert list(map(len, prefetch.grouped([(40.0, row) for row in range(9)], 16, 10.24))) == [4, 4, 1]
 
 
 def test_a_training_encoder_is_evaluated_and_left_training(paths: list[str]) -> None:

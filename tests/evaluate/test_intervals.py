@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 
 from aasp.errors import AaspError
 from aasp.evaluate import intervals
-from aasp.evaluate.exact import binomial
+from aasp.evaluate.exact_intervals import binomial
 from aasp.evaluate.intervals import interval, span
 
 

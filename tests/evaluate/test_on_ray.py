@@ -16,7 +16,7 @@ import soundfile
 import torch
 
 from aasp.errors import AaspError
-from aasp.evaluate import ahead, on_ray
+from aasp.evaluate import on_ray, prefetch
 from aasp.evaluate.features import Running
 from aasp.evaluate.on_ray import DIED, OnRay
 from aasp.evaluate.stream import Written, stream
@@ -52,7 +52,7 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 @pytest.fixture
 def encoder(monkeypatch: pytest.MonkeyPatch) -> AudioEncoder:
-    monkeypatch.setattr(ahead, "STRETCH", BLOCK)
+    monkeypatch.setattr(prefetch, "STRETCH", BLOCK)
     monkeypatch.setattr(on_ray, "STRETCH", BLOCK)
     torch.manual_seed(0)
     torch.set_num_threads(1)

@@ -25,9 +25,9 @@ from aasp.evaluate.finetune.predict import class_probabilities
 from aasp.evaluate.finetune.recipe import tiny
 from aasp.evaluate.finetune.run import finetune
 from aasp.evaluate.metrics import r_squared
-from aasp.evaluate.numbers import numbers_probe, ridge_heads
 from aasp.evaluate.probe import scores
 from aasp.evaluate.protocol import Protocol
+from aasp.evaluate.regression import numbers_probe, ridge_heads
 from aasp.evaluate.ridge import RIDGES
 from aasp.evaluate.task import Task
 from aasp.features.logmel import LogMelConfig

@@ -17,7 +17,7 @@ import soxr
 
 from aasp.audio.io import read
 from aasp.cli.main import main
-from aasp.index import Index, same
+from aasp.index import Index, same_recording
 from aasp.index.duplicates import duplicates
 
 Run = Callable[..., str]
@@ -51,24 +51,24 @@ def test_a_changed_copy_is_the_same_recording(sound: str, kind: str, tmp_path: P
         "resampled": lambda: written(tmp_path / "a.wav", soxr.resample(wave, RATE, 22_050), 22_050),
         "inverted": lambda: -wave,
     }[kind]()
-    found, lag = same.correlation(same.whitened(wave), same.whitened(changed))
-    assert found > same.SAME and lag == pytest.approx(later, abs=0.002)
-    back, lag = same.correlation(same.whitened(changed), same.whitened(wave))
+    found, lag = same_recording.correlation(same_recording.whitened(wave), same_recording.whitened(changed))
+    assert found > same_recording.SAME and lag == pytest.approx(later, abs=0.002)
+    back, lag = same_recording.correlation(same_recording.whitened(changed), same_recording.whitened(wave))
     assert back == pytest.approx(found, abs=1e-4) and lag == pytest.approx(-later, abs=0.002)
 
 
 def test_other_notes_and_takes_are_other_recordings() -> None:
-    notes = [same.whitened(note(220 * 2 ** (key / 12), key)) for key in (0, 1, 2, 5, 7, 12)]
-    notes.append(same.whitened(np.random.default_rng(9).standard_normal(24_000)))
-    worst = max(same.correlation(a, b)[0] for number, a in enumerate(notes) for b in notes[:number])
-    assert worst < 0.75 * same.SAME
+    notes = [same_recording.whitened(note(220 * 2 ** (key / 12), key)) for key in (0, 1, 2, 5, 7, 12)]
+    notes.append(same_recording.whitened(np.random.default_rng(9).standard_normal(24_000)))
+    worst = max(same_recording.correlation(a, b)[0] for number, a in enumerate(notes) for b in notes[:number])
+    assert worst < 0.75 * same_recording.SAME
 
 
 @pytest.mark.parametrize("samples", [64, 160, 4_000])
 def test_identical_periodic_sounds_have_no_delay(samples: int) -> None:
     """They are as similar after any number of periods, up to rounding."""
-    one = same.whitened(np.tile(np.random.default_rng(0).standard_normal(samples), RATE // samples))
-    assert same.correlation(one, one) == (pytest.approx(1, abs=1e-4), 0.0)
+    one = same_recording.whitened(np.tile(np.random.default_rng(0).standard_normal(samples), RATE // samples))
+    assert same_recording.correlation(one, one) == (pytest.approx(1, abs=1e-4), 0.0)
 
 
 def test_correlation_agrees_with_numpy() -> None:
@@ -80,14 +80,14 @@ def test_correlation_agrees_with_numpy() -> None:
         if len(pairs) >= 15:
             a, b = np.array(pairs, np.float64).T
             best = max(best, (abs(a @ b) / np.sqrt(a @ a * (b @ b)), lag))
-    found = same.correlation(one, other)
+    found = same_recording.correlation(one, other)
     assert found == (pytest.approx(best[0], abs=1e-5), best[1] / RATE)
 
 
 def test_silence_is_no_recording() -> None:
     silent, loud = np.zeros(4000), np.random.default_rng(0).standard_normal(4000)
     for pair in ((silent, silent), (silent, loud), (loud, silent)):
-        assert same.correlation(*map(same.whitened, pair))[0] == 0.0
+        assert same_recording.correlation(*map(same_recording.whitened, pair))[0] == 0.0
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_a_leak_is_found_and_ends_with_1(split: Path, model: Path, tmp_path: Pat
         ("1.wav", "anew.mp3"): "waveform",
     }
     assert (pairs["1.wav", "anew.mp3"]["part"], pairs["1.wav", "anew.mp3"]["other_part"]) == ("train", "test")
-    assert pairs["1.wav", "anew.mp3"]["correlation"] > same.SAME
+    assert pairs["1.wav", "anew.mp3"]["correlation"] > same_recording.SAME
     table = run("duplicates", tmp_path / "i", "--format", "csv", code=1)  # bytes do not need a threshold
     assert {row["other_path"].rsplit("/")[-1] for row in csv.DictReader(io.StringIO(table))} >= {
         "copy.wav",

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 from fsspec.implementations.memory import MemoryFileSystem
 
-from aasp.audio import kept, remote
+from aasp.audio import remote, remote_cache
 from aasp.index import Index, adding, building
 from aasp.index.listing import listing, whole
 
@@ -24,7 +24,7 @@ Write = Callable[..., None]
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MemoryFileSystem]:
     monkeypatch.setenv("AASP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(kept, "_written", {})
+    monkeypatch.setattr(remote_cache, "_written", {})
     remote.facts.cache_clear()
     fs = fsspec.filesystem("memory")
     fs.store.clear()

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from aasp.audio import apart
+from aasp.audio import decoder_process
 
 pytest.importorskip("fastapi")
 pytest.importorskip("prometheus_client")
@@ -165,10 +165,10 @@ def test_a_server_on_all_addresses_is_reached_by_each_of_them_and_by_no_other_na
 @pytest.fixture
 def spoilt(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Decoders that fail by the file's name."""
-    apart._pool.end()
+    decoder_process._pool.end()
     monkeypatch.setenv("PYTHONPATH", str(DECODERS))
     yield
-    apart._pool.end()
+    decoder_process._pool.end()
 
 
 @pytest.mark.slow

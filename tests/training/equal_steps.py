@@ -165,7 +165,7 @@ def same_draws(clips: int) -> Iterator[None]:
 
 def step(model: nn.Module, objective: nn.Module, given: dict[str, Tensor]) -> dict[str, Tensor]:
     """Loss, gradients and buffers after a step, by name; whole, where they are spread over processes."""
-    from aasp.training.layout import whole
+    from aasp.training.fsdp import whole
 
     wave = given["wave"].to(next(objective.parameters()).dtype)
     with same_draws(len(given["length"])):

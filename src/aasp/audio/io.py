@@ -1,7 +1,7 @@
 """Sound files of any format, rate and channel count to mono float32.
 
-Uncompressed samples are read here; codecs are decoded in a separate process (`aasp.audio.apart`), so that a decoder
-that hangs or crashes costs one file and not the run.
+Uncompressed samples are read here; codecs are decoded in a separate process (`aasp.audio.decoder_process`), so that a
+decoder that hangs or crashes costs one file and not the run.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 
 import numpy as np
 
-from aasp.audio import apart, reading
+from aasp.audio import decoder_process, reading
 from aasp.audio.channels import Channels
 from aasp.audio.error import AudioError
 from aasp.audio.formats import EXTENSIONS
@@ -32,9 +32,9 @@ def probe(path: str | os.PathLike[str]) -> AudioInfo:
     """
     name = checked_name(os.fspath(path))
     with on_disk(name) as file:
-        if not apart.is_suspect(file):
+        if not decoder_process.is_suspect(file):
             return reading.probe(file, name)
-        return AudioInfo(**apart.call("probe", file, name=name))
+        return AudioInfo(**decoder_process.call("probe", file, name=name))
 
 
 def read(
@@ -71,9 +71,9 @@ def read(
     """
     name, how = checked_name(os.fspath(path)), dict(rate=rate, start=start, seconds=seconds, channels=channels)
     with on_disk(name) as file:
-        if not apart.is_suspect(file):
+        if not decoder_process.is_suspect(file):
             return reading.read(file, name, check_audible=check_audible, **how)  # type: ignore[arg-type]
-        return apart.call("read", file, name=name, check_audible=check_audible, **how)
+        return decoder_process.call("read", file, name=name, check_audible=check_audible, **how)
 
 
 def checked_name(name: str) -> str:
@@ -101,10 +101,10 @@ def check_decodes(path: str | os.PathLike[str], info: AudioInfo) -> None:
     """
     name = os.fspath(path)
     with on_disk(name) as file:
-        if not apart.is_suspect(file):
+        if not decoder_process.is_suspect(file):
             reading.check_decodes(file, name, info.rate, info.seconds)
         else:
-            apart.call("check_decodes", file, name=name, rate=info.rate, seconds=info.seconds)
+            decoder_process.call("check_decodes", file, name=name, rate=info.rate, seconds=info.seconds)
 
 
 def codec(path: str | os.PathLike[str]) -> str:
@@ -115,4 +115,4 @@ def codec(path: str | os.PathLike[str]) -> str:
     """
     name = os.fspath(path)
     with on_disk(name) as file:
-        return apart.call("codec", file) if apart.is_suspect(file) else reading.codec(file)
+        return decoder_process.call("codec", file) if decoder_process.is_suspect(file) else reading.codec(file)

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, NamedTuple
 
-from aasp.audio import kept, parquet_rows, remote
+from aasp.audio import parquet_rows, remote, remote_cache
 from aasp.audio.error import AudioError
 
 _ADDRESS = re.compile(
@@ -112,11 +112,11 @@ def on_disk(path: str) -> Iterator[str]:
 def _file(path: str, found: Place | None) -> Iterator[str]:
     ending = _ending(path if found is None else found.name)
     if found is None:
-        with kept.kept(path, ending=ending) as file:
+        with remote_cache.kept(path, ending=ending) as file:
             yield file
     elif found.row is None and remote.is_url(found.archive):
         assert found.size is not None
-        with kept.kept(found.archive, found.begin, found.size, found.crc, ending) as file:
+        with remote_cache.kept(found.archive, found.begin, found.size, found.crc, ending) as file:
             yield file
     else:
         with tempfile.NamedTemporaryFile(prefix="aasp-", suffix=ending) as beside:

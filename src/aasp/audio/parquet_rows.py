@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from aasp.audio import kept, remote
+from aasp.audio import remote, remote_cache
 from aasp.audio.error import AudioError
 
 HELD_BYTES = 256 * 2**20
@@ -44,7 +44,7 @@ class _File:
     def __init__(self, path: str) -> None:
         self.path = path
         self._lock = threading.Lock()
-        source = kept.Ranges(path) if remote.is_url(path) else path
+        source = remote_cache.Ranges(path) if remote.is_url(path) else path
         self._file = pa.parquet.ParquetFile(source)
         self._column = audio_column(self._file.schema_arrow)
         metadata = self._file.metadata

@@ -1,4 +1,4 @@
-"""The process that `aasp.audio.apart` starts: it reads requests, one line of JSON each, and answers.
+"""The process that `aasp.audio.decoder_process` starts: it reads requests, one line of JSON each, and answers.
 
 A request is [function of `aasp.audio.reading`, path, its other arguments]. An answer is the length of a JSON head, four
 bytes, the head [kind, value, files whose channels cancel], and for "samples", whose value is a shape, their bytes.

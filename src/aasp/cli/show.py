@@ -66,7 +66,7 @@ def run(argv: list[str]) -> int:
     from aasp.audio.channels import checked
     from aasp.audio.io import probe
     from aasp.audio.sounds import Recording, read_sound
-    from aasp.evaluate.ahead import check
+    from aasp.evaluate.prefetch import check
     from aasp.features.logmel import LogMelConfig
     from aasp.model.audio_encoder import load
     from aasp.report.spectrogram import Spectrogram, axis_hz, draw_sound

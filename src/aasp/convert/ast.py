@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from torch.nn import functional
 
+from aasp.convert.conversion import Conversion
 from aasp.convert.head import classifier_of, head_of
-from aasp.convert.made import Made
 from aasp.convert.published import Published
 from aasp.convert.transformer import Names, blocks, columns_of, patch_convolution, sizes, table, window_seconds
 from aasp.errors import AaspError
@@ -37,7 +37,7 @@ AUDIOSET = (-4.2677393, 4.5689974)
 """Mean and deviation of the log-mel; AST divides by twice the deviation."""
 
 
-def ast(given: Published, heads: int | None) -> Made:
+def ast(given: Published, heads: int | None) -> Conversion:
     """An AST as an encoder, or as a classifier if the file has a head.
 
     Args:
@@ -87,7 +87,7 @@ def ast(given: Published, heads: int | None) -> Made:
     config = AudioEncoderConfig(front, stem, encoder, window_seconds(columns, stride[0], front), pooling="cls")
     head = head_of(given, norm, linear, size.width)
     given.end("module.v.head.", "module.v.head_dist.")  # DeiT's own head, for images
-    return Made(config, tensors, head, classifier_of(given, head, config))
+    return Conversion(config, tensors, head, classifier_of(given, head, config))
 
 
 def _statistics(given: Published) -> dict[str, float]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from aasp.convert.made import Made
+from aasp.convert.conversion import Conversion
 from aasp.convert.published import Published
 from aasp.convert.transformer import Names, blocks, sizes, window_seconds
 from aasp.errors import AaspError
@@ -34,7 +34,7 @@ FRONT = LogMelConfig(
 )  # fmt: skip
 
 
-def atst(given: Published, heads: int | None) -> Made:
+def atst(given: Published, heads: int | None) -> Conversion:
     """An ATST-Frame as an encoder.
 
     Args:
@@ -67,4 +67,4 @@ def atst(given: Published, heads: int | None) -> Made:
     )  # fmt: skip
     front, stem = RangedConfig(range_db=RANGE, logmel=FRONT), ConvConfig(patch=(frames, MELS), whole=1)
     window = window_seconds(columns, frames, front)
-    return Made(AudioEncoderConfig(front, stem, encoder, window, pooling="mean"), tensors)
+    return Conversion(AudioEncoderConfig(front, stem, encoder, window, pooling="mean"), tensors)

@@ -11,8 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from aasp.convert.conversion import Conversion
 from aasp.convert.head import classifier_of, head_of
-from aasp.convert.made import Made
 from aasp.convert.published import Published
 from aasp.convert.transformer import Names, blocks, patch_convolution, sizes
 from aasp.errors import AaspError
@@ -49,7 +49,7 @@ AS_PUBLISHED = {
 }
 
 
-def beats(given: Published, heads: int | None) -> Made:
+def beats(given: Published, heads: int | None) -> Conversion:
     """A BEATs as an encoder, or as a classifier if the file has a head.
 
     Args:
@@ -88,7 +88,7 @@ def beats(given: Published, heads: int | None) -> Made:
         convolution=(kernel, groups),
     )  # fmt: skip
     config = AudioEncoderConfig(front, stem, encoder, pooling="mean")
-    return Made(config, tensors, head, classifier_of(given, head, config, several=True))
+    return Conversion(config, tensors, head, classifier_of(given, head, config, several=True))
 
 
 def _patches(given: Published, channels: int) -> tuple[Tensor, Tensor]:

@@ -7,8 +7,8 @@ sum, fixed positions, one extra token without a position.
 
 from __future__ import annotations
 
+from aasp.convert.conversion import Conversion
 from aasp.convert.head import classifier_of, head_of
-from aasp.convert.made import Made
 from aasp.convert.published import Published
 from aasp.convert.transformer import Names, blocks, columns_of, patch_convolution, placed, sizes, table, window_seconds
 from aasp.features.logmel import LogMelConfig
@@ -29,7 +29,7 @@ SPARE = (f"{MODALITY}decoder.", "shared_decoder.", "recon_proj.", "cls_proj.", "
 """Tensors used only in training."""
 
 
-def eat(given: Published, heads: int | None) -> Made:
+def eat(given: Published, heads: int | None) -> Conversion:
     """An EAT as an encoder, or as a classifier if the file has a head.
 
     Args:
@@ -61,4 +61,4 @@ def eat(given: Published, heads: int | None) -> Made:
     encoder = EncoderConfig(size.width, size.depth, size.heads, size.mlp_ratio, norm="post", learned=learned)
     window = min(window_seconds(columns, frames, front), TRAINED_SECONDS)
     config = AudioEncoderConfig(front, stem, encoder, window, pooling="cls")
-    return Made(config, tensors, head, classifier_of(given, head, config))
+    return Conversion(config, tensors, head, classifier_of(given, head, config))

@@ -8,15 +8,15 @@ from pathlib import Path
 from aasp.convert.ast import ast
 from aasp.convert.atst import atst
 from aasp.convert.beats import beats
+from aasp.convert.conversion import Conversion
 from aasp.convert.eat import eat
-from aasp.convert.made import Made
 from aasp.convert.mae import audio_mae, m2d
 from aasp.convert.published import Published, read_published
 from aasp.errors import AaspError
 from aasp.model.audio_classifier import AudioClassifier
 from aasp.model.audio_encoder import AudioEncoder
 
-LAYOUTS: dict[str, Callable[[Published, int | None], Made]] = {
+LAYOUTS: dict[str, Callable[[Published, int | None], Conversion]] = {
     "ast": ast,
     "eat": eat,
     "sslam": eat,  # a further training of EAT, published in EAT's layout

@@ -8,7 +8,7 @@ transposed grid, in its own order, which equal ours in no order of channels: the
 
 from __future__ import annotations
 
-from aasp.convert.made import Made
+from aasp.convert.conversion import Conversion
 from aasp.convert.published import Published
 from aasp.convert.transformer import Names, blocks, columns_of, patch_convolution, placed, sizes, table, window_seconds
 from aasp.errors import AaspError
@@ -19,7 +19,7 @@ from aasp.model.pooling import Pooling
 from aasp.stems.conv import ConvConfig
 
 
-def audio_mae(given: Published, heads: int | None) -> Made:
+def audio_mae(given: Published, heads: int | None) -> Conversion:
     """Audio-MAE's encoder after pre-training.
 
     Args:
@@ -33,7 +33,7 @@ def audio_mae(given: Published, heads: int | None) -> Made:
     return _vit(given, heads, front, "mean", time_first=True, spare=("decoder_", "mask_token"))
 
 
-def m2d(given: Published, heads: int | None) -> Made:
+def m2d(given: Published, heads: int | None) -> Conversion:
     """M2D's encoder after pre-training, at 16 kHz; its normalisation is from the file, or else from the paper.
 
     Args:
@@ -62,7 +62,7 @@ def _vit(
     *,
     time_first: bool,
     spare: tuple[str, ...],
-) -> Made:
+) -> Conversion:
     """A ViT with either orientation of its images.
 
     Args:
@@ -90,4 +90,4 @@ def _vit(
     encoder = EncoderConfig(size.width, size.depth, size.heads, size.mlp_ratio, learned=learned)
     window = window_seconds(columns, frames, front)
     stem = ConvConfig(patch=(frames, bins), whole=None if time_first else columns)
-    return Made(AudioEncoderConfig(front, stem, encoder, window, pooling), tensors)
+    return Conversion(AudioEncoderConfig(front, stem, encoder, window, pooling), tensors)

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from aasp.audio import kept, remote
+from aasp.audio import remote, remote_cache
 from aasp.audio.packed import row_address
 from aasp.audio.parquet_rows import audio_column
 from aasp.datasets.index import RESERVED, Skipped
@@ -66,7 +66,7 @@ def rows(files: Sequence[str], skipped: list[Skipped]) -> tuple[pa.Table, list[s
 
 
 def _open(name: str) -> pa.parquet.ParquetFile:
-    return pa.parquet.ParquetFile(kept.Ranges(name) if remote.is_url(name) else name)
+    return pa.parquet.ParquetFile(remote_cache.Ranges(name) if remote.is_url(name) else name)
 
 
 def _table(name: str, file: pa.parquet.ParquetFile, column: str, left: set[str]) -> pa.Table:

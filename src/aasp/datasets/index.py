@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from aasp.audio import kept, remote
+from aasp.audio import remote, remote_cache
 from aasp.audio.io import EXTENSIONS
 from aasp.datasets.channel_column import named
 from aasp.datasets.tables import SUFFIXES, parquet_parts, read_csv
@@ -131,7 +131,7 @@ def read_index(source: str, path_column: str | None = None) -> pa.Table:
         packed = "unpack it, or " if suffix in (".gz", ".zip", ".bz2", ".xz", ".zst") else ""
         raise AaspError(f"{what}: {source}; {packed}name a folder of audio, or an index with a column path")
     try:
-        with kept.local(source, suffix) as file, _plain_memory():
+        with remote_cache.local(source, suffix) as file, _plain_memory():
             try:
                 parts = parquet_parts(file) if suffix == ".parquet" else iter([read_csv(file, path_column or "path")])
                 table = pa.concat_tables([_prepared(part, source, suffix, path_column) for part in parts])

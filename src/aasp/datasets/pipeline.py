@@ -29,7 +29,7 @@ from aasp.errors import AaspError
 logging.getLogger("absl").disabled = True  # on import, grain warns that there is no jax to profile
 import grain  # noqa: E402
 
-from aasp.datasets.dealt import Dealt, Order  # noqa: E402
+from aasp.datasets.redistribution import Dealt, Order  # noqa: E402
 
 logging.getLogger("absl").disabled = False
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from aasp.audio import kept, remote
+from aasp.audio import remote, remote_cache
 from aasp.audio.io import EXTENSIONS
 from aasp.audio.packed import place
 from aasp.datasets import audio_parquet, tar_members
@@ -141,7 +141,7 @@ def _has_index(source: str) -> bool:
             url = f"{source.rstrip('/')}/{INDEX}"
             if _ending(source) or not remote.exists(url):
                 return False
-            with kept.kept(url, ending=".parquet") as file:
+            with remote_cache.kept(url, ending=".parquet") as file:
                 schema = pa.parquet.read_schema(file)
         else:
             schema = pa.parquet.read_schema(os.path.join(source, INDEX))

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
 
-from aasp.audio import kept
+from aasp.audio import remote_cache
 from aasp.audio.error import AudioError
 from aasp.audio.formats import EXTENSIONS
 from aasp.audio.packed import member_address
@@ -69,7 +69,7 @@ def samples(shards: Sequence[str], skipped: list[Skipped]) -> tuple[pa.Table, li
     silent = 0
     for shard in shards:
         try:
-            with kept.local(shard) as path, open(path, "rb") as file:
+            with remote_cache.local(shard) as path, open(path, "rb") as file:
                 for group in _groups(_members(file, shard, skipped)):
                     address = _sound(group, shard, skipped)
                     silent += address is None

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from aasp.errors import AaspError
-from aasp.evaluate.exact import LEAST
+from aasp.evaluate.exact_intervals import LEAST
 from aasp.evaluate.intervals import Interval, resampled
 from aasp.evaluate.probe import ProbeResult, interval_arguments
 

@@ -20,9 +20,9 @@ from aasp.audio.io import AudioError
 from aasp.audio.sounds import describe
 from aasp.devices import device_of
 from aasp.errors import AaspError
-from aasp.evaluate.ahead import BATCH
 from aasp.evaluate.features import Progress, Running, Timestamps
 from aasp.evaluate.inputs import Given, sounds_of
+from aasp.evaluate.prefetch import BATCH
 from aasp.evaluate.vectors import ClipVectors, VectorRequest, vectors
 from aasp.model.audio_classifier import AudioClassifier
 from aasp.model.audio_encoder import AudioEncoder, load

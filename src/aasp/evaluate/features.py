@@ -1,6 +1,8 @@
 """Embeddings of sounds: every pooling and layer in one pass, whole clips of any length, in the given order.
 
-Sounds are decoded ahead and batched by similar length (`aasp.evaluate.ahead`); results are put back in the given order.
+Sounds are decoded ahead and batched by similar length (`aasp.evaluate.prefetch`); results are put back in the given
+order.
+
 n sounds, B clips of a batch, G time patches, F subbands, D width.
 """
 
@@ -20,7 +22,7 @@ from aasp.config import check_range
 from aasp.datasets.index import Skipped
 from aasp.datasets.manifest import NothingUsable
 from aasp.errors import AaspError
-from aasp.evaluate.ahead import BATCH, WORKERS, Refused, decoded
+from aasp.evaluate.prefetch import BATCH, WORKERS, Refused, decoded
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.model.embeddings import Embedder, Embeddings
 from aasp.model.pooling import POOLINGS, Pooling, over_frequency
@@ -217,8 +219,8 @@ def encoded_batches(
 ) -> Iterator[tuple[list[int], Any]]:
     """`batches` with a callback for each sound that can't be used: `refused(row, error)`.
 
-    One stretch of sounds (`aasp.evaluate.ahead`) comes after the other. A sound longer than `whole` seconds yields its
-    row and None: the caller reads it.
+    One stretch of sounds (`aasp.evaluate.prefetch`) comes after the other. A sound longer than `whole` seconds yields
+    its row and None: the caller reads it.
     """
     device = encoder.device
     training = encoder.training

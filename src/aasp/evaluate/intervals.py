@@ -35,7 +35,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from aasp.errors import AaspError
-from aasp.evaluate.exact import LEAST, one_share, paired_shares
+from aasp.evaluate.exact_intervals import LEAST, one_share, paired_shares
 from aasp.evaluate.metrics import PLAIN, plain
 from aasp.formats import percent_text
 

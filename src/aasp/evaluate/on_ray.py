@@ -27,8 +27,8 @@ from aasp.audio.io import AudioError
 from aasp.audio.sounds import Sound, describe
 from aasp.datasets.index import Skipped
 from aasp.errors import AaspError
-from aasp.evaluate.ahead import STRETCH
 from aasp.evaluate.features import Running, left_out
+from aasp.evaluate.prefetch import STRETCH
 from aasp.evaluate.stream import Work, rows_of
 from aasp.evaluate.vectors import ClipVectors, VectorRequest, vectors
 from aasp.model.embeddings import Embedder

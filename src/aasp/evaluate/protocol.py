@@ -23,8 +23,8 @@ from aasp.evaluate.evar import Evar, evar_probe
 from aasp.evaluate.features import OWN, clip_keys, own_keys
 from aasp.evaluate.knn import NEIGHBOURS, TEMPERATURE, knn_probe
 from aasp.evaluate.linear import SHORTLIST, STRENGTHS, linear_probe
-from aasp.evaluate.numbers import numbers_probe
 from aasp.evaluate.probe import ProbeResult, Progress
+from aasp.evaluate.regression import numbers_probe
 from aasp.evaluate.ridge import RIDGES, ridge_probe
 from aasp.evaluate.task import Choose, Task
 from aasp.model.audio_encoder import AudioEncoder

@@ -21,8 +21,8 @@ from torch import Tensor
 from aasp.audio.io import AudioError
 from aasp.audio.priority import let_computing_first
 from aasp.audio.sounds import Sound, describe, read_sound
-from aasp.evaluate.ahead import Refused, check
 from aasp.evaluate.features import Running, Timestamps, encoded_batches, finely, timestamps
+from aasp.evaluate.prefetch import Refused, check
 from aasp.features.logmel import LogMelConfig
 from aasp.model.embeddings import Embedder, Embeddings
 from aasp.model.pooling import over_frequency

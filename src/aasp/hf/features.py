@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from transformers import BatchFeature, SequenceFeatureExtractor
 
-from aasp.audio.given import floats
+from aasp.audio.in_memory import floats
 from aasp.config import from_dict
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoderConfig

@@ -12,7 +12,7 @@ from transformers import AudioClassificationPipeline, AutoModel, BatchFeature, P
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from aasp.audio.channels import checked
-from aasp.audio.given import given_wave, mono
+from aasp.audio.in_memory import given_wave, mono
 from aasp.errors import AaspError
 from aasp.hf.config import AaspConfig
 

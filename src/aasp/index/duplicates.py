@@ -1,8 +1,8 @@
 """Duplicate recordings in an index: the same bytes, or the same waveform with another encoding, gain or cut.
 
 Bytes are compared by their hash. For the rest, each row's nearest rows are candidates, by the model's vectors and by a
-signature that does not depend on gain, as a model's vectors do; the waveforms decide (`aasp.index.same`), since vectors
-alone can't distinguish a recording from another take. Source: ours.
+signature that does not depend on gain, as a model's vectors do; the waveforms decide (`aasp.index.same_recording`),
+since vectors alone can't distinguish a recording from another take. Source: ours.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from aasp.datasets.index import Skipped
 from aasp.evaluate.features import Progress
 from aasp.index.neighbours import neighbours
 from aasp.index.opened import Index
-from aasp.index.same import MAX_SECONDS, RATE, SAME, correlation, signature, whitened
+from aasp.index.same_recording import MAX_SECONDS, RATE, SAME, correlation, signature, whitened
 
 NEAREST = 8
 """Candidates per row by the model, and the same number by the signature; none from the row's own file."""

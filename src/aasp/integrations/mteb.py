@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from aasp.audio.given import given_wave
+from aasp.audio.in_memory import given_wave
 from aasp.errors import AaspError
 from aasp.integrations.opened import check_clip, opened, widths
 from aasp.model.audio_encoder import AudioEncoder

@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 import aasp
-from aasp.audio import apart
+from aasp.audio import decoder_process
 from aasp.audio.channels import Channels, checked
 from aasp.errors import AaspError, shown
 from aasp.serve.answers import Answer, Options
@@ -94,7 +94,7 @@ class Server:
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
         self._batcher = Batcher(self._size, self._wait, self.metrics.batch)
-        self._pool = ThreadPoolExecutor(apart.AT_ONCE, "decoding")
+        self._pool = ThreadPoolExecutor(decoder_process.AT_ONCE, "decoding")
         with tempfile.TemporaryDirectory(prefix="aasp-serve-") as folder:
             self._folder = Path(folder)
             try:

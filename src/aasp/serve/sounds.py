@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aasp.audio import apart
+from aasp.audio import decoder_process
 from aasp.audio.channels import Channels, forget_cancelled
 from aasp.audio.io import AudioError, probe
 from aasp.audio.sounds import Recording, Samples, read_sound
 from aasp.errors import AaspError
-from aasp.evaluate.ahead import check
+from aasp.evaluate.prefetch import check
 from aasp.features import FrontEndConfig
 from aasp.serve.limits import Limits, Refusal
 
@@ -44,7 +44,7 @@ def decoded(path: str, channels: Channels, front: FrontEndConfig, limits: Limits
         Refusal: 413 if there is too much sound, 422 if it is not usable, 503 if this machine can't decode now.
     """
     try:
-        with apart.within(seconds):
+        with decoder_process.within(seconds):
             info = probe(path)
             if info.seconds > limits.max_seconds:
                 text = f"{info.seconds:.6g} s of sound, and {limits.max_seconds:g} s are the limit"

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from aasp.errors import AaspError
 from aasp.training import activations, checkpoint, engine, optim, snapshot
+from aasp.training.fsdp import whole
 from aasp.training.interrupts import Agreement, Interrupts
-from aasp.training.layout import whole
 from aasp.training.metric_logger import MetricLogger
-from aasp.training.output import checked
+from aasp.training.objective_output import checked
 from aasp.training.precision import Precision, autocast
 from aasp.training.run import Run
 from aasp.training.schedules import Schedules

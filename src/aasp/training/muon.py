@@ -18,7 +18,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from aasp.training.layout import laid_out_as, whole
+from aasp.training.fsdp import laid_out_as, whole
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from aasp.documents import as_written
 from aasp.errors import AaspError
 from aasp.training.checkpoint import Checkpoint, check_names, load
-from aasp.training.layout import laid_out_as, whole
+from aasp.training.fsdp import laid_out_as, whole
 from aasp.training.optim import blank_state, named_states
 from aasp.training.randomness import random_state, restore_random_state, seed
 from aasp.training.window import Window

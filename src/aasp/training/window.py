@@ -9,7 +9,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from aasp.training.layout import whole
+from aasp.training.fsdp import whole
 
 
 class Window:

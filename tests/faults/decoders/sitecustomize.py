@@ -23,6 +23,6 @@ if sys.flags.safe_path:  # as the decoding process is started, and nothing else 
 
     soundfile.SoundFile = Spoilt
 elif "AASP_TEST_LIMIT" in os.environ:
-    from aasp.audio import apart
+    from aasp.audio import decoder_process
 
-    apart.LIMIT_SECONDS = float(os.environ["AASP_TEST_LIMIT"])
+    decoder_process.LIMIT_SECONDS = float(os.environ["AASP_TEST_LIMIT"])

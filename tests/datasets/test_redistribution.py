@@ -8,7 +8,7 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from aasp.datasets.dealt import Order
+from aasp.datasets.redistribution import Order
 
 
 def taken_by(order: Order, taken: list[int]) -> list[int]:

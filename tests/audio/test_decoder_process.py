@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from aasp.audio import apart, reading
+from aasp.audio import decoder_process, reading
 from aasp.audio.io import AudioError, check_decodes, codec, probe, read
 from aasp.errors import AaspError
 
@@ -32,16 +32,16 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def spoilt(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The processes that are started have decoders that fail by the file's name."""
-    apart._pool.end()
+    decoder_process._pool.end()
     monkeypatch.setenv("PYTHONPATH", str(DECODERS))
-    monkeypatch.setattr(apart, "LIMIT_SECONDS", 0.3)
+    monkeypatch.setattr(decoder_process, "LIMIT_SECONDS", 0.3)
     yield
-    apart._pool.end()
+    decoder_process._pool.end()
 
 
 def test_only_suspect_formats_are_decoded_in_another_process(sounds: Path) -> None:
     names = ["plain.wav", "good.flac", "good.mp3", "cut.flac"]
-    assert [apart.is_suspect(str(sounds / name)) for name in names] == [False, True, True, True]
+    assert [decoder_process.is_suspect(str(sounds / name)) for name in names] == [False, True, True, True]
 
 
 @pytest.mark.parametrize("name", ["good.flac", "good.mp3"])
@@ -107,11 +107,11 @@ def test_a_file_of_no_waveform_is_skipped_by_scan_and_training(tmp_path: Path) -
 
 def test_a_killed_idle_process_is_replaced(sounds: Path) -> None:
     read(sounds / "good.flac")
-    for process in list(apart._pool.idle):
+    for process in list(decoder_process._pool.idle):
         os.kill(process._child.pid, signal.SIGTERM)  # a scheduler's signal, meant for the parent
     time.sleep(0.05)
-    assert all(process._child.poll() is None for process in apart._pool.idle)
-    for process in list(apart._pool.idle):
+    assert all(process._child.poll() is None for process in decoder_process._pool.idle)
+    for process in list(decoder_process._pool.idle):
         os.kill(process._child.pid, signal.SIGKILL)
     assert len(read(sounds / "good.flac")) == 16_000
 
@@ -121,10 +121,10 @@ def test_no_decoder_outlives_its_parent(sounds: Path) -> None:
     import sys
 
     script = f"""
-from aasp.audio import apart
+from aasp.audio import decoder_process
 from aasp.audio.io import read
 read({str(sounds / "good.flac")!r})
-print(apart._pool.idle[0]._child.pid, flush=True)
+print(decoder_process._pool.idle[0]._child.pid, flush=True)
 import os
 os.kill(os.getpid(), 9)
 """
@@ -143,9 +143,9 @@ os.kill(os.getpid(), 9)
 
 def test_a_fork_has_its_own_processes(sounds: Path) -> None:
     read(sounds / "good.flac")
-    ours = apart._pool
+    ours = decoder_process._pool
     child = os.fork()
     if child == 0:
-        os._exit(0 if apart._pool is not ours and not apart._pool.idle else 1)
+        os._exit(0 if decoder_process._pool is not ours and not decoder_process._pool.idle else 1)
     assert os.waitpid(child, 0)[1] == 0
-    assert apart._pool is ours and ours.idle
+    assert decoder_process._pool is ours and ours.idle

@@ -13,7 +13,7 @@ from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 
 
 @dataclass(frozen=True)
-class Made:
+class Conversion:
     """A converted checkpoint.
 
     Attributes:

@@ -14,8 +14,8 @@ import torch
 from aasp.audio.io import AudioError
 from aasp.audio.sounds import Samples
 from aasp.errors import AaspError
-from aasp.evaluate import ahead
-from aasp.evaluate.ahead import decoded
+from aasp.evaluate import prefetch
+from aasp.evaluate.prefetch import decoded
 from aasp.features.logmel import LogMelConfig
 
 FRONT = LogMelConfig()
@@ -45,7 +45,7 @@ def test_every_sound_comes_once_as_it_is(workers: int) -> None:
 
 
 def test_stretches_come_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ahead, "STRETCH", 10)
+    monkeypatch.setattr(prefetch, "STRETCH", 10)
     rows = [one.rows for one in decoded(sounds([0.3] * 25 + [0.2]), FRONT, 1.0, refuse, batch=4, workers=2)]
     order = [row for some in rows for row in some]
     assert [row // 10 for row in order] == sorted(row // 10 for row in range(26))
@@ -53,7 +53,7 @@ def test_stretches_come_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_stretch_ends_early_where_sounds_are_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ahead, "STRETCH_SECONDS", 5.0)
+    monkeypatch.setattr(prefetch, "STRETCH_SECONDS", 5.0)
     rows = [one.rows for one in decoded(sounds([3, 2, 1, 3, 2, 1]), FRONT, 1.0, refuse, batch=1, workers=2)]
     assert rows == [[1], [0], [2], [4], [3], [5]]
 
@@ -66,8 +66,8 @@ def test_few_decoded_sounds_wait(monkeypatch: pytest.MonkeyPatch) -> None:
             read[0] += 1
         return sound.wave
 
-    monkeypatch.setattr(ahead, "read_sound", count)
-    monkeypatch.setattr(ahead, "AHEAD_SECONDS", 8.0)
+    monkeypatch.setattr(prefetch, "read_sound", count)
+    monkeypatch.setattr(prefetch, "AHEAD_SECONDS", 8.0)
     most = 0
     for number, _ in enumerate(decoded(sounds([1.0] * 60), FRONT, 1.0, refuse, batch=2, workers=2), start=1):
         time.sleep(0.005)  # all that could be decoded in that time is
