@@ -139,7 +139,7 @@ def _finetuned(recorded: Recorded, words: list[str], out: Path, data: Path | Non
 
 
 def _without_plugins(words: Sequence[str]) -> list[str]:
-    """Recorded words without plugins: whoever runs the command must give these."""
+    """Recorded words without plugins, which the user must give."""
     left = [word for word in words if not word.startswith("--plugin=")]
     while "--plugin" in left:
         place = left.index("--plugin")

@@ -1,7 +1,7 @@
 """A published checkpoint's tensors by name: safetensors, or PyTorch's own files if they contain no code.
 
 This is the only module that calls `torch.load`: with `weights_only=True`, which builds tensors and plain values and
-refuses everything else (tests/test_house.py).
+refuses everything else (tests/test_architecture.py).
 """
 
 from __future__ import annotations

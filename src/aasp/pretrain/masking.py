@@ -153,7 +153,7 @@ def _inverse_block(config: MaskingConfig, shape: tuple[int, ...], columns_B: Ten
 def _clustered(config: MaskingConfig, shape: tuple[int, ...], columns_B: Tensor) -> Tensor:
     """The later a cluster hides a patch, the more likely the patch stays visible."""
     clips, views, columns, subbands = shape
-    count = -(-3 * columns * subbands // config.block**2)  # thrice the grid's area; patches in no cluster rank first
+    count = -(-3 * columns * subbands // config.block**2)  # three times the grid; patches in no cluster rank first
     side = torch.randint(max(config.block - 1, 1), config.block + 2, (clips, views, 1))
     time = (torch.rand(clips, views, count) * columns_B[:, None, None]).long()
     subband = torch.randint(subbands, (clips, views, count))

@@ -58,6 +58,6 @@ def _environment() -> Environment:
 
 def _source(name: str) -> tuple[str, str, None]:
     """Text and file of a template; error messages show the file's name."""
-    room, _, file = name.partition("/")
-    path = files("aasp").joinpath(room, "templates", file)
+    subpackage, _, file = name.partition("/")
+    path = files("aasp").joinpath(subpackage, "templates", file)
     return path.read_text(encoding="utf-8"), str(path), None
