@@ -2,8 +2,8 @@
 
 A part's configuration is a frozen dataclass whose `build` makes the module. Ours have short names (`kind`); others are
 named by their location: `package.module:Name`, or `path/to/file.py:Name`. A name that a user types is imported. A name
-in a file never is, as a model's configuration could otherwise run code of its choice; the user imports the
-part first (`--plugin`, or an `import`).
+in a file never is, as a model's configuration could otherwise run code of its choice; the user imports the part first
+(`--plugin`, or an `import`).
 """
 
 from __future__ import annotations
