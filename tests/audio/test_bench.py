@@ -18,7 +18,7 @@ from bench.workshop import Unavailable, Workshop
 
 ALL = list(cases())
 # The number of each family that needs no program at all.
-FEWEST_WITHOUT_TOOLS = {"uncompressed": 90, "mp3": 1, "ogg_flac": 8, "containers": 1, "neighbours": 25}
+MIN_WITHOUT_TOOLS = {"uncompressed": 90, "mp3": 1, "ogg_flac": 8, "containers": 1, "neighbours": 25}
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +50,7 @@ def test_a_file_is_read_correctly_or_refused_for_the_right_reason(
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize("shelf", FEWEST_WITHOUT_TOOLS)
+@pytest.mark.parametrize("shelf", MIN_WITHOUT_TOOLS)
 def test_files_made_by_python_alone(shelf: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     workshop = Workshop(tmp_path / "workshop", tools=False)
     tried, wrong = 0, []
@@ -65,5 +65,5 @@ def test_files_made_by_python_alone(shelf: str, tmp_path: Path, capfd: pytest.Ca
         if outcome.verdict == "wrong":
             wrong.append(f"{case.name}: {outcome.detail}")
     assert wrong == []
-    assert tried >= FEWEST_WITHOUT_TOOLS[shelf]
+    assert tried >= MIN_WITHOUT_TOOLS[shelf]
     assert capfd.readouterr().err == ""

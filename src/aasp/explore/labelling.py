@@ -32,7 +32,7 @@ EVERY = 5
 """One in this many recordings is held out, and one in this many rows to label is one of these."""
 COMPONENTS = 128
 FITTED = 20_000  # rows that the principal components are fitted on
-FEWEST_FILES = 25
+MIN_FILES = 25
 MAX_CLASSES = 35  # keys: 1 to 9, a to z
 MAX_NAME = 80
 C = 1.0
@@ -245,7 +245,7 @@ def held_out(index: Index, labels: Sequence[Label] = ()) -> tuple[np.ndarray, np
     whole, windows = (
         np.array([mixed(one, "held out") % EVERY == 0 for one in drawn], bool) for drawn in (files, moments)
     )
-    ways = (whole, windows) if len(set(files)) >= FEWEST_FILES else (windows, whole)
+    ways = (whole, windows) if len(set(files)) >= MIN_FILES else (windows, whole)
     as_labelled = lambda way: all(way[label.row] == label.held_out for label in labels)
     kept = next(filter(as_labelled, ways), ways[0])
     order = np.argsort([mixed(f"{text} {row}", "order") for row, text in enumerate(moments)], kind="stable")
