@@ -78,7 +78,6 @@ UNCOMPRESSED = {"WAV": "wav", "W64": "w64", "AIFF": "aiff", "AU": "au", "CAF": "
 _HEAD_BYTES = 1024
 
 
-
 class Track(Protocol):
     """The sound of an open file.
 

@@ -30,7 +30,6 @@ from aasp.model.embeddings import Embedder
 from aasp.model.folder import default_model, find
 from aasp.model.readout import Key, check_keys
 from aasp.training.precision import Precision
-from aasp.waveforms import MAX_PEAK, MAX_RATE, MIN_RATE
 
 if TYPE_CHECKING:
     import pandas

@@ -12,10 +12,10 @@ import torch
 from aasp.audio.channels import Channels, checked
 from aasp.audio.sounds import Samples, Sound, chosen
 from aasp.errors import AaspError
-from aasp.features.waves import LOUDEST, as_waves
+from aasp.features.waves import as_waves
+from aasp.waveforms import MAX_PEAK, MAX_RATE, MIN_RATE
 
 Given = str | os.PathLike[str] | np.ndarray | torch.Tensor
-RATES = (100, 10_000_000)  # Hz; other rates are mistakes
 
 
 def sounds_of(given: Given | Sequence[Given], rate: int | None, channels: Channels | str = "mean") -> list[Sound]:
@@ -82,7 +82,7 @@ def _samples(wave: torch.Tensor, name: str) -> np.ndarray:
         raise AaspError(f"{name} holds no samples; leave it out")
     if not np.isfinite(samples).all():
         raise AaspError(f"{name} holds NaN or infinite samples; set them to zero (numpy.nan_to_num)")
-    if (peak := np.abs(samples).max()) > LOUDEST:
+    if (peak := np.abs(samples).max()) > MAX_PEAK:
         text = f"{name} reaches {peak:g}, which is not a waveform in -1 to 1"
         raise AaspError(f"{text}; divide by full scale (16-bit samples by 32768)")
     return samples
@@ -98,7 +98,7 @@ def _check_clips(given: np.ndarray | torch.Tensor) -> None:
 
 def _checked_rate(rate: Any) -> int:
     whole = isinstance(rate, int | float | np.number) and not isinstance(rate, bool) and float(rate).is_integer()
-    if not whole or not RATES[0] <= rate <= RATES[1]:
-        text = f"rate {rate!r} is not a whole number from {RATES[0]} to {RATES[1]:,} Hz"
+    if not whole or not MIN_RATE <= rate <= MAX_RATE:
+        text = f"rate {rate!r} is not a whole number from {MIN_RATE} to {MAX_RATE:,} Hz"
         raise AaspError(f"{text}; give samples per second, as in rate=44100")
     return int(rate)
