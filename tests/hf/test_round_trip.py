@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification,
 
 import aasp
 from aasp.errors import AaspError
-from aasp.hf import AaspConfig, AaspForAudioClassification, AaspForPreTraining, AaspModel, of
+from aasp.hf import AaspConfig, AaspFeatureExtractor, AaspForAudioClassification, AaspForPreTraining, AaspModel, of
 from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig, load_classifier
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.weights import model_hash
@@ -268,3 +268,22 @@ def test_a_folder_of_transformers_is_loaded_in_the_precision_it_states(rounded: 
         assert precisions(AaspModel.from_pretrained(tmp_path / "theirs")) == {given}
         assert precisions(AutoModel.from_pretrained(tmp_path / "theirs", dtype=torch.float32)) == {torch.float32}
         assert precisions(aasp.load(tmp_path / "theirs")) == {torch.float32}
+
+
+def test_our_folder_on_the_hub_is_read_at_its_revision(encoder: AudioEncoder, tmp_path: Path) -> None:
+    """The hub's cache is all that is read: `main` has one class token, `v1` another."""
+    repository = tmp_path / "models--you--tiny"
+    for revision, value in (("main", 1.0), ("v1", 2.0)):
+        other = copy.deepcopy(encoder)
+        with torch.no_grad():
+            other.encoder.class_token.fill_(value)  # type: ignore[union-attr, operator]
+        other.save(repository / "snapshots" / revision)
+        (repository / "refs").mkdir(exist_ok=True)
+        (repository / "refs" / revision).write_text(revision)
+    options = {"cache_dir": str(tmp_path), "local_files_only": True}
+    assert AaspFeatureExtractor.from_pretrained("you/tiny", **options).sampling_rate == encoder.config.frontend.rate
+    for revision, value in (("main", 1.0), ("v1", 2.0)):
+        model = AaspModel.from_pretrained("you/tiny", revision=revision, **options).model
+        pretraining = AaspForPreTraining.from_pretrained("you/tiny", revision=revision, **options)
+        for own in (model, pretraining.encoder()):
+            assert own.encoder.class_token.unique().tolist() == [value]  # type: ignore[union-attr]

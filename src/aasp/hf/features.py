@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from transformers import BatchFeature, SequenceFeatureExtractor
+from transformers import BatchFeature, PreTrainedConfig, SequenceFeatureExtractor
 
 from aasp.audio.in_memory import floats
 from aasp.config import from_dict
 from aasp.errors import AaspError
+from aasp.hf.folders import HUB_OPTIONS
 from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.model.folder import find, on_hub, read_config
 
@@ -55,12 +56,25 @@ class AaspFeatureExtractor(SequenceFeatureExtractor):
             AaspError: there is no such folder, or its configuration is damaged.
         """
         name = os.fspath(pretrained_model_name_or_path)
-        if not on_hub(name) and not os.path.isfile(os.path.join(name, "preprocessor_config.json")):
-            file = find(name) / "config.json"
-            values = read_config(file)
-            values = values.get("encoder", {}) if "classes" in values else values
-            return cls.of(from_dict(AudioEncoderConfig, values, str(file)))
-        return super().from_pretrained(pretrained_model_name_or_path, **options)
+        if on_hub(name):
+            try:
+                return super().from_pretrained(name, **options)
+            except OSError:  # a folder of ours has none
+                hub = {option: options[option] for option in HUB_OPTIONS if option in options}
+                values, _ = PreTrainedConfig.get_config_dict(name, **hub)
+                if not values or "model_type" in values:
+                    raise
+                return cls._of_values({key: value for key, value in values.items() if key != "_commit_hash"}, name)
+        if os.path.isfile(os.path.join(name, "preprocessor_config.json")):
+            return super().from_pretrained(name, **options)
+        file = find(name) / "config.json"
+        return cls._of_values(read_config(file), str(file))
+
+    @classmethod
+    def _of_values(cls, values: dict[str, Any], where: str) -> AaspFeatureExtractor:
+        """The feature extractor for the `config.json` of an encoder or classifier of ours."""
+        values = values.get("encoder", {}) if "classes" in values else values
+        return cls.of(from_dict(AudioEncoderConfig, values, where))
 
     def __call__(
         self,
