@@ -75,6 +75,9 @@ class LinearSpectrogram(FrontEnd):
         spectrum = torch.fft.rfft(wave_BS.unfold(1, c.window, c.hop) * taper, n=4 * c.bins)[..., 1 : c.bins + 1]
         return ((spectrum.real.square() + spectrum.imag.square() + 1e-6).log() - c.mean) / c.std  # (B, T, M)
 
+    def frames(self, lengths_B: Tensor) -> Tensor:  # on tensors, for exports
+        return ((lengths_B - self.config.window) // self.config.hop + 1).clamp_min(0)
+
 
 def own_tiny() -> Recipe:
     tiny = aasp_tiny()

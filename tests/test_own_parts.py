@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.parts import load_plugin, own_code
 from aasp.pretrain import recipes
+from aasp.pretrain.masking import SCHEMES
 from aasp.pretrain.recipe import Recipe
 from aasp.stems import STEMS, Stem, StemConfig
 from aasp.stems.conv import ConvConfig
@@ -334,5 +336,86 @@ def test_a_part_with_a_wrong_interface_is_one_line(stem: WrongStemConfig, messag
 def test_a_front_end_that_gives_no_frames_is_refused(unloaded: None) -> None:
     front = load_plugin(EXAMPLE).LinearConfig().build()
     front.transform = lambda wave, frames: torch.zeros(len(wave), 128, frames)
-    with pytest.raises(AaspError, match=r"LinearSpectrogram gives \(1, 128, 98\), not \(1, 98, 128\); let"):
+    with pytest.raises(
+        AaspError, match=r"LinearSpectrogram gives \(1, 128, 98\), not \(1, 98, 128\); `transform` must"
+    ):
         front(torch.zeros(1, 16_000))
+
+
+SCRIPT = """
+from dataclasses import dataclass
+
+import aasp
+from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
+from aasp.model.encoder import EncoderConfig
+from aasp.stems.conv import ConvConfig
+
+
+@dataclass(frozen=True)
+class ThinConfig(ConvConfig):
+    pass
+
+
+def small():
+    return AudioEncoder(AudioEncoderConfig(stem=ThinConfig(), encoder=EncoderConfig(width=8, depth=1, heads=2)))
+
+
+if __name__ == "__main__":
+    small().save("saved")
+    assert type(aasp.load("saved").config.stem) is ThinConfig
+"""
+
+
+def test_a_model_of_a_script_is_loaded_by_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("of_a_script.py").write_text(SCRIPT)
+    subprocess.run([sys.executable, "of_a_script.py"], check=True)
+    assert json.loads(Path("saved/config.json").read_text())["stem"]["kind"] == "of_a_script:ThinConfig"
+    with pytest.raises(AaspError, match="add --plugin of_a_script"):
+        aasp.load("saved")
+    load_plugin("of_a_script.py")
+    assert type(aasp.load("saved").config.stem).__name__ == "ThinConfig"
+    monkeypatch.delitem(sys.modules, "of_a_script")
+
+
+def test_a_part_that_no_process_can_import_is_not_saved(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class LocalConfig(ConvConfig):
+        pass
+
+    with pytest.raises(AaspError, match=r"LocalConfig is defined in a notebook, a function or a class, .*; move it"):
+        AudioEncoder(AudioEncoderConfig(stem=LocalConfig(), encoder=EncoderConfig(width=8, depth=1, heads=2))).save(
+            tmp_path / "model"
+        )
+    assert not (tmp_path / "model").exists()
+
+
+def test_the_code_of_a_mask_scheme_is_part_of_a_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = plain_tiny()
+    assert own_code(recipe) == ""
+    file = tmp_path / "own_scheme.py"
+    file.write_text("def low(rng, columns, subbands, config):\n    return None\n")
+    monkeypatch.setitem(SCHEMES, "low", load_plugin(str(file)).low)
+    masked = with_fields(recipe, {"masking.scheme": "low"})
+    before = identity(masked)
+    assert own_code(masked)
+    file.write_text(file.read_text() + "# edited\n")
+    assert (
+        identity(masked) != before and masked.fingerprint == with_fields(recipe, {"masking.scheme": "low"}).fingerprint
+    )
+    monkeypatch.delitem(sys.modules, "own_scheme")
+
+
+def test_a_front_end_without_frames_on_tensors_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load_plugin(EXAMPLE)
+    front = sys.modules["own_stem"]
+    config = AudioEncoderConfig(
+        frontend=front.LinearConfig(), stem=ConvConfig(), encoder=EncoderConfig(width=8, depth=1, heads=2)
+    )
+    AudioEncoder(config).save(tmp_path / "model")
+    monkeypatch.delattr(front.LinearSpectrogram, "frames")
+    assert main(["export", str(tmp_path / "model"), "--to", "onnx", "--out", str(tmp_path / "m.onnx")]) == 2
+    line = capsys.readouterr().err
+    assert "front end LinearSpectrogram counts frames in Python" in line and line.count("\n") == 1

@@ -10,10 +10,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from aasp.stems.lambda_encoder import bounded, start_logits
+from aasp.stems.lambda_encoder import alpha_and_beta, start_logits
 from aasp.stems.sblu import kernel
 
-alpha, beta = (one.double() for one in bounded(start_logits(6, 16), 16))
+alpha, beta = (one.double() for one in alpha_and_beta(start_logits(6, 16), 16))
 hertz = np.geomspace(1, 50, 300)
 turns = np.exp(2j * np.pi * np.outer(hertz, np.arange(16) - 7.5) / 100)
 

@@ -73,10 +73,14 @@ class Parts(Generic[T]):
         module, _, attribute = name.partition(":")
         if not attribute or len(name) > MAX_LETTERS:
             raise AaspError(self._unknown(name))
+        if module == _script():
+            module = "__main__"
         if module not in sys.modules:
             text = f"{self.what} {name!r} is custom code, which is never imported because a file names it"
             raise AaspError(f"{text}; if you trust it, import {module} first, or add --plugin {module}")
-        return self._checked(vars(sys.modules[module]).get(attribute), name)  # getattr would import a lazy one
+        if attribute not in vars(sys.modules[module]):  # getattr would import a lazy one
+            raise AaspError(f"{self.what} {name!r}: {module} has no {attribute} any more; bring it back")
+        return self._checked(vars(sys.modules[module])[attribute], name)
 
     def name_of(self, config: object) -> str:
         """The name under which a configuration is saved.
@@ -88,9 +92,12 @@ class Parts(Generic[T]):
         own = type(config)
         if isinstance(kind, str) and kind in self._ours and _attribute(self._ours[kind]) is own:
             return kind
-        name = f"{own.__module__}:{own.__qualname__}"
-        self._checked(own, name)
-        return name
+        module = _script() if own.__module__ == "__main__" else own.__module__
+        self._checked(own, f"{own.__module__}:{own.__qualname__}")
+        if not module or "." in own.__qualname__:
+            text = f"{self.what} {own.__qualname__} is defined in a notebook, a function or a class"
+            raise AaspError(f"{text}, from where no other process can import it; move it to the top of a .py file")
+        return f"{module}:{own.__qualname__}"
 
     def _checked(self, found: Any, name: str) -> type[T]:
         if isinstance(found, type) and dataclasses.is_dataclass(found) and issubclass(found, self.contract):
@@ -219,15 +226,16 @@ def load_plugin(place: str) -> ModuleType:
 def own_code(config: object) -> str:
     """SHA-256, in hex, of the source files of those parts of a configuration that are not ours; empty if all are.
 
-    Files that these files import are not included.
+    A configuration that names functions of users has `code_modules()`, the modules of these. Files that these files
+    import are not included.
     """
     found: dict[str, str] = {}
     todo = [config]
     for one in todo:
         if dataclasses.is_dataclass(one) and not isinstance(one, type):
-            module = type(one).__module__
-            if module.partition(".")[0] != "aasp" and (source := source_hash(module)):
-                found[module] = source
+            for module in (type(one).__module__, *(one.code_modules() if hasattr(one, "code_modules") else ())):
+                if module.partition(".")[0] != "aasp" and (source := source_hash(module)):
+                    found[module] = source
             todo += [getattr(one, field.name) for field in dataclasses.fields(one)]
     return sha256("".join(sorted(found.values())).encode()).hexdigest() if found else ""
 
@@ -244,6 +252,12 @@ def source_hash(module: str) -> str:
 def _annotates(kind: type, name: str) -> bool:
     """Whether a dataclass itself, not one that it derives from, defines a field of this name."""
     return name in inspect.get_annotations(kind) and any(one.name == name for one in dataclasses.fields(kind))
+
+
+def _script() -> str:
+    """The name under which the running script can be imported; "" in a notebook or at a prompt."""
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    return os.path.splitext(os.path.basename(file))[0] if file else ""
 
 
 def _attribute(place: str) -> Any:

@@ -138,7 +138,7 @@ def test_steps_are_found_once_and_kept(recipe: Recipe, timed: list[str], tmp_pat
     assert folder.settings["sets"] == {"words": "a:b:c", "sounds": "d:e:f"}
     with pytest.raises(AaspError, match=r"another comparison: .* has budget = 5 minutes, this one 6 minutes"):
         resolve({"m": recipe}, budget=Budget("minutes", 6))
-    with pytest.raises(AaspError, match="has a recipe m with other fields, or other code; choose another --out"):
+    with pytest.raises(AaspError, match="has a recipe m with other fields; choose another --out"):
         resolve({"m": with_fields(recipe, {"optimizer.lr": "1"})})
     with pytest.raises(AaspError, match=r"--benchmarks g:b:c: .* has measured a:b:c as words"):
         resolve({"m": recipe}, {"words": "g:b:c"})

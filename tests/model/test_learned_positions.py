@@ -24,7 +24,7 @@ def test_documents_name_learned_positions_only_if_used() -> None:
     assert from_dict(EncoderConfig, document, "config.json") == LEARNED
     with pytest.raises(AaspError, match="learned is 0"):
         EncoderConfig(learned=(0, 8))
-    with pytest.raises(AaspError, match="choose attention=full"):
+    with pytest.raises(AaspError, match="works only with attention=full"):
         EncoderConfig(width=24, heads=3, distilled=True, attention=DifferentialConfig())
 
 

@@ -56,9 +56,9 @@ def test_deep_norm_begins_weaker_and_its_residual_is_stronger() -> None:
     ("fields", "message"),
     [
         (dict(attention=RelativeConfig()), "attention=relative does not support a class token; set class_token=false"),
-        (dict(class_token=False, distilled=True), "distilled, a second class token, and no first one"),
+        (dict(class_token=False, distilled=True), "distilled=true needs class_token=true"),
         (dict(convolution=(6, 5)), "convolution of 5 groups of 24 channels; give groups that divide the width"),
-        (dict(convolution=(6, 4), learned=(8, 8)), "positions from a table, learned, and from a convolution"),
+        (dict(convolution=(6, 4), learned=(8, 8)), "learned and convolution both define positions"),
         (dict(convolution=(0, 4)), "convolution"),
     ],
 )

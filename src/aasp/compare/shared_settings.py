@@ -108,8 +108,12 @@ def resolve(
             raise AaspError(f"{name}: {text}; rename the recipe, or choose another --out")
         for name, recipe in recipes.items():
             if name in kept and kept[name]["identity"] != identity(recipe):
-                text = f"{folder.path} has a recipe {name} with other fields, or other code"
-                raise AaspError(f"output holds another comparison: {text}; choose another --out, or the same --set")
+                text = f"{folder.path} has a recipe {name} with other fields"
+                remedy = "choose another --out, or the same --set"
+                if kept[name]["identity"][:16] == identity(recipe)[:16]:  # the fingerprint of its fields
+                    text = f"the file of its own parts has changed since recipe {name} was trained"
+                    remedy = "bring it back, and add recipes in another file that imports it; or choose another --out"
+                raise AaspError(f"output holds another comparison: {text}; {remedy}")
         here = model_of(device_of(running.device))
         machine = known.get("machine", here)
         new = [name for name in recipes if name not in kept]

@@ -61,7 +61,7 @@ def beats(given: Published, heads: int | None) -> Conversion:
     """
     given.expect(AS_PUBLISHED, "cfg", "BEATs")
     width, channels = given.shape("post_extract_proj.weight", 2)
-    size = sizes(given, NAMES, heads or given.settings.get("encoder_attention_heads"), width)
+    size = sizes(given, NAMES, given.settings.get("encoder_attention_heads") if heads is None else heads, width)
     kernel_CPR, bias = _patches(given, channels)
     front = LogMelConfig.kaldi(mean=MEAN, std=STD, floor=2.0**-23 / SCALE**2, povey=True)
     stem = ConvConfig(patch=(kernel_CPR.shape[1], kernel_CPR.shape[2]), bottleneck=channels, whole=1)

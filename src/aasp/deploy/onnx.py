@@ -21,6 +21,7 @@ from aasp.config import to_dict
 from aasp.deploy.graph import Extent, Graph, Model
 from aasp.errors import AaspError
 from aasp.features import FRONTENDS
+from aasp.features.contract import FrontEnd
 from aasp.files import atomic_write
 from aasp.model.audio_classifier import AudioClassifier
 
@@ -61,6 +62,10 @@ def onnx_model(model: Model, extent: Extent = "whole", opset: int = OPSET) -> An
     config = model.config.encoder if isinstance(model, AudioClassifier) else model.config
     if config.frontend.not_onnx:
         raise AaspError(f"front end {FRONTENDS.name_of(config.frontend)}: {config.frontend.not_onnx}")
+    front = (model.encoder if isinstance(model, AudioClassifier) else model).frontend
+    if extent == "whole" and type(front).frames is FrontEnd.frames:
+        text = f"front end {type(front).__name__} counts frames in Python, which no graph can do"
+        raise AaspError(f"{text}; define `frames` on tensors (docs/extending.md)")
     graph = Graph(model, extent)
     outputs = [port.name for port in graph.outputs]
     proto = to_onnx(graph, graph.example(), graph.shapes(), [port.name for port in graph.inputs], outputs, opset)
@@ -224,7 +229,7 @@ def largest(
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
     """Suppress the exporter's progress and its messages about optional packages."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "torch.fx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)

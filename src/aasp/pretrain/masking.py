@@ -53,6 +53,10 @@ class MaskingConfig:
             if not 0 < getattr(self, name) <= 1:
                 raise AaspError(f"masking: {name} is {getattr(self, name)}; give a share above 0, up to 1")
 
+    def code_modules(self) -> tuple[str, ...]:
+        """The module of the scheme, which may be a user's."""
+        return (SCHEMES[self.scheme].__module__,)
+
 
 @dataclass
 class Masks:

@@ -148,8 +148,8 @@ def test_a_user_defined_recipe(place: str, name: str, tmp_path: Path, monkeypatc
     ("name", "message"),
     [
         ("own_finetuning.py:min", "own_finetuning.py has no min; did you mean 'mine'?"),
-        ("own_finetuning.py:number", "is no FinetuneRecipe but int; name a FinetuneRecipe, or a function"),
-        ("own_finetuning.py:wrong", "is no FinetuneRecipe but int; name a FinetuneRecipe, or a function"),
+        ("own_finetuning.py:number", "is of type int, not FinetuneRecipe; name a FinetuneRecipe, or a function"),
+        ("own_finetuning.py:wrong", "is of type int, not FinetuneRecipe; name a FinetuneRecipe, or a function"),
         ("own_finetuning.py:failing", "can't be made: ZeroDivisionError: division by zero; fix it"),
         ("own_finetuning.py:replace", r"can't be made: TypeError: .*; fix it"),
         ("own_finetuning.py:impossible", "fine-tuning: steps is 0; give a positive number"),
