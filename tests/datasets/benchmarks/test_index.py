@@ -144,8 +144,8 @@ def test_several_labels_without_the_separator_are_no_class(tmp_path: Path, mark:
     assert open_index(file, "label", "split", multilabel=False).classes == sorted({"a", "b", mark})
 
 
-def test_a_comma_within_a_label_is_no_separator(tmp_path: Path) -> None:
-    rows = [("1.wav", "Speech, child", "train"), ("2.wav", "Speech", "test")]
+def test_a_comma_or_brackets_within_a_label_separate_nothing(tmp_path: Path) -> None:
+    rows = [("1.wav", "Speech, child", "train"), ("2.wav", "[noise]", "test")]
     for path, *_ in rows:
         (tmp_path / path).touch()
     assert len(open_index(table(tmp_path / "i.csv", ("path", "label", "split"), rows), "label", "split").classes) == 2

@@ -146,7 +146,7 @@ def _check_single(source: str | Path, label: str, marks: Sequence[str]) -> None:
     known = set(marks)
     for row, mark in enumerate(marks, start=1):
         pieces = [piece.strip() for piece in re.split(r"[,|]", mark)]
-        if re.fullmatch(r"\[.*\]", mark) or (len(pieces) > 1 and known.issuperset(pieces)):
+        if re.fullmatch(r"\[(\s*['\"].*['\"])?\s*\]", mark) or (len(pieces) > 1 and known.issuperset(pieces)):
             text = f"{mark!r} in row {row} looks like several labels"
             raise AaspError(
                 f"{source}, column {label}: {text}; separate them by ;, or, if it is one, write it otherwise"
