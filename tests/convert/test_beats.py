@@ -221,3 +221,8 @@ def test_other_forms_are_refused(tmp_path: Path, cfg: dict, changes: dict[str, T
     with pytest.raises(AaspError, match=complaint) as error:
         convert(written(tmp_path, changes, **cfg), "beats")
     assert "\n" not in str(error.value)
+
+
+def test_no_heads_are_refused_instead_of_those_of_the_file(tmp_path: Path) -> None:
+    with pytest.raises(AaspError, match="width 24 is not a multiple of 0 heads"):
+        convert(written(tmp_path, {}), "beats", heads=0)
