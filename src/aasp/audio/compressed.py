@@ -76,7 +76,7 @@ class Ffmpeg:
         pass
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=16_384)  # a training reads the same files again and again
 def _parts(path: str, demuxer: str, changed: int, size: int) -> tuple[list[container.Part], tuple[str, str] | None]:
     """The parts of a compressed file to read; reason and remedy if it is incomplete."""
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
