@@ -419,3 +419,13 @@ def test_a_front_end_without_frames_on_tensors_is_named(
     assert main(["export", str(tmp_path / "model"), "--to", "onnx", "--out", str(tmp_path / "m.onnx")]) == 2
     line = capsys.readouterr().err
     assert "front end LinearSpectrogram counts frames in Python" in line and line.count("\n") == 1
+
+
+def test_an_imported_module_comes_before_the_script_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "twice.py").write_text(SCRIPT)
+    module = load_plugin(str(tmp_path / "twice.py"))
+    monkeypatch.setattr("aasp.parts._script", lambda: "twice")
+    assert STEMS.known("twice:ThinConfig") is module.ThinConfig
+    monkeypatch.delitem(sys.modules, "twice")

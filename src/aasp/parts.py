@@ -73,7 +73,7 @@ class Parts(Generic[T]):
         module, _, attribute = name.partition(":")
         if not attribute or len(name) > MAX_LETTERS:
             raise AaspError(self._unknown(name))
-        if module == _script():
+        if module not in sys.modules and module == _script():
             module = "__main__"
         if module not in sys.modules:
             text = f"{self.what} {name!r} is custom code, which is never imported because a file names it"

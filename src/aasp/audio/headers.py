@@ -224,7 +224,7 @@ def _caf(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int, int]]:
 def _is_chunk(file: BinaryIO, place: int, size: int, kind: str) -> bool:
     """Whether a chunk begins here, or the odd byte or zeros that pad the file."""
     head = _at(file, place, 12)
-    if place >= size or head[:3] in _TAGS or _only_zeros(file, place):
+    if place >= size or head[:3] in _TAGS or (not any(head) and _only_zeros(file, place)):
         return True
     if kind == "w64":
         return _at(file, place, 16)[4:] == _W64_ID

@@ -42,7 +42,7 @@ class Index(VectorOptions, RunningOptions):
     hop: float | None = None
     """Seconds from the start of one window to the next; --window by default."""
     channels: str | None = None
-    """Channel of multi-channel files: mean (the default), first, loudest, a channel number (1, 2, …), or each."""
+    """Channel of multi-channel files: mean (the default), first, loudest, a number (1, 2, …), or each."""
     path_column: str | None = None
     """Column of a manifest that holds the paths."""
     to: Literal["lancedb", "qdrant"] | None = None

@@ -32,7 +32,7 @@ class Shard:
     columns: tuple[str, ...] = ()
     """Columns of the manifest to keep; all by default."""
     channels: str = "mean"
-    """With --flac, channel of multi-channel files: mean, first, loudest, a channel number (1, 2, …), or each."""
+    """With --flac, channel of multi-channel files: mean, first, loudest, a number (1, 2, …), or each."""
     workers: int = 2
     """Threads that read and encode."""
     path_column: str | None = None

@@ -46,7 +46,7 @@ class Show(DeviceOptions):
     seconds: float = SECONDS
     """Longest part to draw, in seconds."""
     channels: str = "mean"
-    """Channel of a multi-channel file: mean, first, loudest, or a channel number (1, 2, …)."""
+    """Channel of a multi-channel file: mean, first, loudest, or a number (1, 2, …)."""
     out: Path | None = None
     """Picture to write, .png, .svg or .pdf; by default the sound's name in the working folder."""
     overwrite: bool = False

@@ -32,7 +32,7 @@ from aasp.model.folder import find, read_config
 from aasp.model.timestamps import shifts
 from aasp.serve.limits import MAX_NUMBERS, MAX_WINDOWS, Refusal
 
-CHANNELS = "of several: mean, first, loudest, or a channel number (1, 2, …)"
+CHANNELS = "of several: mean, first, loudest, or a number (1, 2, …)"
 
 
 class Options(BaseModel):

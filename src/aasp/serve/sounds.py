@@ -56,7 +56,7 @@ def decoded(path: str, channels: Channels, front: FrontEndConfig, limits: Limits
             if channels == "each":
                 if info.channels > 1:
                     text = f"channels=each: an answer covers one channel, and {NAME} has {info.channels}"
-                    raise Refusal(422, f"{text}; give channels=mean, first, loudest or a channel number (1, 2, …)")
+                    raise Refusal(422, f"{text}; give channels=mean, first, loudest or a number (1, 2, …)")
                 channels = "first"
             wave = read_sound(Recording(path, channels), rate=front.rate)
         check(wave, path, front)
