@@ -114,6 +114,15 @@ def test_the_average_is_of_sets_that_count_and_draws_trainings_together(found: d
     assert tables.headlines(found) == [question]
 
 
+def test_another_average_includes_modulations(found: dict[str, Any], results: Results) -> None:
+    row = pick(found, "rows", question="average with modulation rate, default vector", system="good", last=True)
+    sets = [pick(found, "rows", question=f"{name}, default vector", system="good", last=True) for name in
+            ("words", "sounds", "modulations")]  # fmt: skip
+    assert row["score"]["estimate"] == pytest.approx(np.mean([one["score"]["estimate"] for one in sets]))
+    without = Results(results.folder, results.layout, READINGS[:2], [])
+    assert not any("with modulation rate" in question for question in without.questions)
+
+
 def test_a_seed_that_is_good_on_all_sets_does_not_average_out(tmp_path: Path) -> None:
     """Scores vary by seed, hardly by clip: sets share their trainings, so their average is no more certain."""
     folder = Folder(tmp_path, "comparison")

@@ -96,12 +96,16 @@ class Results:
 
     def __init__(self, folder: Folder, layout: Layout, readings: Sequence[Reading], more: Sequence[Measure]) -> None:
         self.folder, self.layout = folder, layout
-        averaged = {way: [one.name for one in readings if one.way == way and one.averaged] for way in WAYS}
-        averages = {f"average of {len(names)} sets, {way}": names for way, names in averaged.items() if len(names) > 1}
-        self.questions: dict[str, list[str]] = {
-            **averages,
-            **{name: [name] for name in (*(one.name for one in readings), *(one.name for one in more))},
-        }
+        averages = {}
+        for way in WAYS:
+            some = [one for one in readings if one.way == way]
+            sets = [one.name for one in some if one.averaged]
+            if len(sets) > 1:
+                averages[f"average of {len(sets)} sets, {way}"] = sets
+            if 1 < len(some) > len(sets):
+                averages[f"average with modulation rate, {way}"] = [one.name for one in some]
+        names = [*(one.name for one in readings), *(one.name for one in more)]
+        self.questions: dict[str, list[str]] = {**averages, **{name: [name] for name in names}}
         self._sets = {reading.name: reading.set for reading in readings}
         self._tested = {reading.name: reading.tested for reading in readings}
         self._known: dict[tuple[System, str], dict[int, Scores]] = {}
