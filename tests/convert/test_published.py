@@ -6,7 +6,7 @@ import os
 import zipfile
 from argparse import Namespace
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PosixPath
 
 import numpy as np
 import pytest
@@ -37,7 +37,11 @@ def test_a_file_with_code_is_refused_and_the_code_never_runs(legacy: bool, tmp_p
 
 
 def test_options_of_a_training_beside_the_tensors_are_no_code(tmp_path: Path) -> None:
-    held = {"model": {"weight": torch.ones(2, dtype=torch.float16)}, "args": Namespace(lr=0.1), "epoch": 3}
+    held = {
+        "model": {"weight": torch.ones(2, dtype=torch.float16)},
+        "args": Namespace(lr=0.1, out=PosixPath("/runs/1")),
+        "epoch": 3,
+    }
     torch.save(held, tmp_path / "mae.pth")
     given = read_published(tmp_path / "mae.pth")
     taken = given.take("weight", 2)

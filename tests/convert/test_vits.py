@@ -105,6 +105,24 @@ def test_m2d_s_ten_seconds_are_one_window(samples: int, columns: int, tmp_path: 
     torch.testing.assert_close(found.clip, expected.mean(1), rtol=0, atol=1e-4)
 
 
+@torch.no_grad()
+def test_an_m2d_of_six_seconds_reads_a_clip_to_its_end(tmp_path: Path) -> None:
+    """608 frames are 38 whole patches: there the authors pad the last patch of any clip, so ten seconds have 63."""
+    model = converted("m2d", tmp_path, Layout((80, 608)))
+    wave = 0.1 * torch.randn(1, 160_000)
+    found = model(wave)
+    assert model.config.window_patches == 38 and found.valid.shape[1] == 63
+    wave[:, -600:] = 0
+    assert not torch.allclose(model(wave).clip, found.clip)
+
+
+def test_an_m2d_for_speech_has_a_layer_for_its_training_alone(tmp_path: Path) -> None:
+    """M2D-S also predicts the features of another model, with `offline_predictor`."""
+    form = Layout((80, 400), (80, 2))
+    more = {"offline_predictor.weight": torch.ones(3, WIDTH), "offline_predictor.bias": torch.ones(3)}
+    assert converted("m2d", tmp_path, form, **more).config.stem.patch == (2, 80)
+
+
 def test_m2d_s_front_end_is_slaney_s(tmp_path: Path) -> None:
     model = converted("m2d", tmp_path, M2D, norm_stats=torch.tensor([-6.5, 5.0]))
     wave = 0.2 * np.random.default_rng(0).standard_normal(160 * 60)

@@ -18,6 +18,9 @@ from aasp.model.encoder import EncoderConfig
 from aasp.model.pooling import Pooling
 from aasp.stems.conv import ConvConfig
 
+TEN_SECONDS = 1_001
+"""Frames of ten seconds, centred, with a hop of 10 ms."""
+
 
 def audio_mae(given: Published, heads: int | None) -> Conversion:
     """Audio-MAE's encoder after pre-training.
@@ -50,8 +53,8 @@ def m2d(given: Published, heads: int | None) -> Conversion:
         raise AaspError(f"{given.file}: {text}; take one of these, or rename the folder if it is one")
     mean, deviation = given.take("norm_stats", 2).tolist() if "norm_stats" in given else (-7.1, 4.2)
     front = LogMelConfig.slaney80(mean=mean, std=deviation)
-    # Its authors pad an incomplete last patch of clips shorter than a window, and leave it out of those as long as one.
-    return _vit(given, heads, front, "flat", time_first=False, spare=("decoder_", "mask_token", "target_"))
+    spare = ("decoder_", "mask_token", "target_", "offline_predictor.")
+    return _vit(given, heads, front, "flat", time_first=False, spare=spare)
 
 
 def _vit(
@@ -89,5 +92,7 @@ def _vit(
     tensors, learned = placed(tensors, table(positions[1:], subbands, time_first=time_first))
     encoder = EncoderConfig(size.width, size.depth, size.heads, size.mlp_ratio, learned=learned)
     window = window_seconds(columns, frames, front)
-    stem = ConvConfig(patch=(frames, bins), whole=None if time_first else columns)
+    # M2D's authors pad an incomplete last patch, except where their model's input of ten seconds ends within it.
+    within = columns * frames < TEN_SECONDS < (columns + 1) * frames
+    stem = ConvConfig(patch=(frames, bins), whole=columns if within and not time_first else None)
     return Conversion(AudioEncoderConfig(front, stem, encoder, window, pooling), tensors)

@@ -36,12 +36,20 @@ def number(kind: np.dtype, value: bytes) -> int | float:
     return found
 
 
+def path_text(*parts: str) -> str:
+    """A path of a training's options, as text."""
+    if not all(isinstance(part, str) for part in parts):
+        raise ValueError(f"{parts} is no path")
+    return "/".join(parts)
+
+
 PLAIN: tuple[Any, ...] = (
     Namespace, np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType, np.dtypes.Int64DType,
     *((number, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),  # before and after NumPy 2
+    *((path_text, f"pathlib.{module}PosixPath") for module in ("", "_local.")),  # before Python 3.13 and in it
 )  # fmt: skip
-"""What may be built besides tensors: a training's options, and numbers of NumPy's, such as its best score. They hold
-plain values and run nothing."""
+"""What may be built besides tensors: a training's options and paths, and numbers of NumPy's, such as its best score.
+They hold plain values and run nothing."""
 
 
 class Published:
