@@ -6,8 +6,10 @@ import platform
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from aasp.errors import AaspError
+from aasp.tracing import is_traced
 
 NAMES = ("auto", "cpu", "cuda", "mps")
 
@@ -39,6 +41,17 @@ def device_of(name: str | torch.device) -> torch.device:
         why = "" if there[kind] or kind == "cpu" else ", or this torch is not built for it"
         raise AaspError(f"no device {name}: {found}{why}; choose another, or auto")
     return torch.device(f"{kind}:{number}" if number and kind != "cpu" else kind)
+
+
+def copied(tensor: Tensor, device: torch.device) -> Tensor:
+    """A host tensor on a device, through pinned memory on CUDA, so that the host does not wait; or unchanged if there.
+
+    Elsewhere the host waits: a copy to Apple's GPUs that does not is wrong if the host's tensor is freed before it
+    (pytorch/pytorch#189690).
+    """
+    if device.type != "cuda" or tensor.device.type != "cpu" or is_traced():
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def model_of(device: torch.device) -> str:

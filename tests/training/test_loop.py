@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 from safetensors.torch import load_file
+from torch.distributed.utils import _to_kwargs
 from toy_training import ToyObjective, toy_run
 
 from aasp.errors import AaspError
@@ -94,6 +96,23 @@ def test_diagnostics_are_computed_only_where_they_are_read(tmp_path: Path, monke
     monkeypatch.setattr(ToyObjective, "forward", watched)
     toy_run(tmp_path, 13)  # logs every third step, saves every fourth
     assert [step for step, diagnosed in enumerate(diagnosing, 1) if diagnosed] == [3, 4, 6, 8, 9, 12, 13]
+
+
+def test_ddp_and_fsdp_leave_a_batchs_lengths_on_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On GPUs both move a call's tensors with this function; here to the meta device."""
+    seen: list[str] = []
+
+    def moving(module: ToyObjective, arguments: tuple) -> tuple:
+        (moved,), _ = _to_kwargs(arguments, {}, torch.device("meta"), False)
+        seen.append(moved[0]["length"].device.type)
+        return moved
+
+    def prepare(self: Accelerator, objective: ToyObjective, optimizer: torch.optim.Optimizer) -> tuple:
+        objective.register_forward_pre_hook(moving)
+        return objective, optimizer
+
+    monkeypatch.setattr(Accelerator, "prepare", prepare)
+    assert toy_run(tmp_path, 3).step == 3 and seen == ["cpu"] * 3
 
 
 def test_another_recipe_is_refused_and_nothing_is_lost(tmp_path: Path) -> None:

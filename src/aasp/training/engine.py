@@ -5,13 +5,14 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, distributed
 
-from aasp.devices import device_of
+from aasp.devices import copied, device_of
 from aasp.errors import AaspError
 from aasp.training import peers
 
@@ -70,7 +71,7 @@ def leave() -> None:
         distributed.destroy_process_group()
 
 
-def to_device(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+def to_device(batch: Mapping[str, Any], device: torch.device) -> Mapping[str, Any]:
     """Move a batch's floating-point tensors; counts and lengths stay on the host, where reading them needs no wait.
 
     On a CPU device they are copied: numpy aligns memory to 16 bytes, torch to 64, and the last bits of MKL's results
@@ -79,11 +80,9 @@ def to_device(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
     moved = dict(batch)
     for name, value in batch.items():
         if isinstance(value, Tensor) and value.is_floating_point():
-            if device.type == "cuda":
-                moved[name] = value.pin_memory().to(device, non_blocking=True)
-            else:
-                moved[name] = value.to(device, copy=True)
-    return moved
+            moved[name] = value.to(device, copy=True) if device.type == "cpu" else copied(value, device)
+    # DDP and FSDP move every tensor in a dict, list or tuple to the GPU, also lengths. They leave this type as it is.
+    return MappingProxyType(moved)
 
 
 def gatherer(machine: Accelerator) -> Callable[[Tensor], tuple[Tensor, int]]:
