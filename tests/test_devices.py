@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from aasp.devices import device_of
+import aasp
+from aasp.devices import copied, device_of
 from aasp.errors import AaspError
 
 
@@ -57,3 +60,22 @@ def test_an_unavailable_device_is_one_line(gpus: None, name: str, message: str) 
     with pytest.raises(AaspError) as error:
         device_of(name)
     assert str(error.value).startswith(message) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "calls"),
+    [("cuda", ["pinned", ("cuda", {"non_blocking": True})]), ("mps", [("mps", {})]), ("cpu", [("cpu", {})])],
+)
+def test_the_host_waits_for_a_copy_unless_it_is_from_pinned_memory_to_cuda(
+    kind: str, calls: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: made.append("pinned") or self)
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, device, **how: made.append((device.type, how)) or self)
+    copied(torch.zeros(2), torch.device(kind))
+    assert made == calls
+
+
+def test_only_one_function_copies_without_waiting() -> None:
+    files = Path(aasp.__file__).parent.rglob("*.py")
+    assert [path.name for path in files if "non_blocking" in path.read_text(encoding="utf-8")] == ["devices.py"]

@@ -21,6 +21,7 @@ from aasp.audio.sounds import Sound, describe
 from aasp.config import check_range
 from aasp.datasets.index import Skipped
 from aasp.datasets.manifest import NothingUsable
+from aasp.devices import copied
 from aasp.errors import AaspError
 from aasp.evaluate.prefetch import BATCH, WORKERS, Refused, decoded
 from aasp.model.audio_encoder import AudioEncoder
@@ -233,9 +234,8 @@ def encoded_batches(
             if one.wave is None or one.lengths is None:
                 yield one.rows, None
                 continue
-            wave = one.wave.pin_memory() if device.type == "cuda" else one.wave
             with torch.inference_mode(), casting:
-                found = encode(wave.to(device, non_blocking=True), one.lengths)
+                found = encode(copied(one.wave, device), one.lengths)
             yield one.rows, found
     finally:
         read_ahead.close()

@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from aasp.devices import copied
+
 
 def spec_augment(mel_BTM: Tensor, frames_B: Tensor, share: float) -> Tensor:
     """Mask one span of frames and one of mel bins of each clip, each at most `share` of its valid extent long.
@@ -19,7 +21,7 @@ def spec_augment(mel_BTM: Tensor, frames_B: Tensor, share: float) -> Tensor:
 
     Source: SpecAugment (Park et al. 2019), with relative lengths as in EAT.
     """
-    frames_B = frames_B.to(mel_BTM.device)
+    frames_B = copied(frames_B, mel_BTM.device)
     bins_B = torch.full_like(frames_B, mel_BTM.shape[2])
     keep_BT = ~_stretch(frames_B, mel_BTM.shape[1], share)
     keep_BM = ~_stretch(bins_B, mel_BTM.shape[2], share)
@@ -63,7 +65,7 @@ def resized_crop(mel_BTM: Tensor, extent_B: Tensor, virtual: float, least: float
     Source: random resized crop of BYOL-A (Niizumi et al. 2021): lengths are integers, corners are aligned.
     """
     x_BLK = mel_BTM if dim == 1 else mel_BTM.transpose(1, 2).contiguous()  # so that contiguous rows are gathered
-    extent_B1 = extent_B.to(mel_BTM.device, non_blocking=True)[:, None].to(mel_BTM.dtype)
+    extent_B1 = copied(extent_B, mel_BTM.device)[:, None].to(mel_BTM.dtype)
     size, place = torch.rand(2, len(x_BLK), 1, device=mel_BTM.device)
     whole_B1 = (virtual * extent_B1).floor()
     size_B1 = ((least + (most - least) * size) * extent_B1).floor().clamp(min=1).minimum(whole_B1)

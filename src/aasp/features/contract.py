@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from aasp.casting import widened, without_autocast
+from aasp.devices import copied
 from aasp.errors import AaspError
 from aasp.features.waves import as_batch
 from aasp.tracing import is_known
@@ -188,7 +189,7 @@ class FrontEnd(nn.Module, ABC):
         if lengths_B is None:
             return x_BTM, torch.full((clips,), frames)
         frames_B = self.frames(lengths_B)
-        beyond = torch.arange(frames, device=x_BTM.device) >= frames_B.to(x_BTM.device, non_blocking=True)[:, None]
+        beyond = torch.arange(frames, device=x_BTM.device) >= copied(frames_B, x_BTM.device)[:, None]
         return x_BTM.masked_fill(beyond[..., None], 0.0), frames_B
 
     def learned(self) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from aasp.config import check_range
+from aasp.devices import copied
 from aasp.features.contract import FrontEnd, FrontEndConfig
 from aasp.features.logmel import LogMelConfig
 
@@ -107,7 +108,7 @@ class Ranged(FrontEnd):
     def forward(self, wave_BS: Tensor, lengths_B: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x_BTM, frames_B = super().forward(wave_BS, lengths_B)
         # Frames beyond a clip's end do not count for its maximum, and stay zero.
-        own_BT1 = torch.arange(x_BTM.shape[1], device=x_BTM.device) < frames_B.to(x_BTM.device)[:, None]
+        own_BT1 = torch.arange(x_BTM.shape[1], device=x_BTM.device) < copied(frames_B, x_BTM.device)[:, None]
         own_BT1 = own_BT1[..., None]
         loudest_B11 = x_BTM.masked_fill(~own_BT1, -torch.inf).amax((1, 2), keepdim=True)
         limited = torch.maximum(x_BTM, loudest_B11 - self.config.range_db * NEPER / self.config.std)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aasp.devices import copied
 from aasp.errors import AaspError
 from aasp.tracing import can_be_read
 from aasp.waveforms import FULL_SCALE, MAX_PEAK
@@ -39,7 +40,7 @@ def as_batch(wave: object, lengths: object | None = None) -> tuple[Tensor, Tenso
     clips, samples = wave_BS.shape
     lengths_B = as_lengths(lengths, clips, samples)
     if not can_be_read(lengths_B) or min(lengths_B.tolist()) < samples:
-        lengths_B1 = lengths_B.to(wave_BS.device, non_blocking=True)[:, None]
+        lengths_B1 = copied(lengths_B, wave_BS.device)[:, None]
         wave_BS = wave_BS.masked_fill(torch.arange(samples, device=wave_BS.device) >= lengths_B1, 0.0)
     return wave_BS, lengths_B
 

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from aasp.casting import finest, widened
 from aasp.config import ADDED_LATER, check_range, from_dict, to_dict
-from aasp.devices import device_of
+from aasp.devices import copied, device_of
 from aasp.errors import AaspError
 from aasp.features import FRONTENDS, FrontEndConfig
 from aasp.features.logmel import LogMelConfig
@@ -180,7 +180,7 @@ class AudioEncoder(Embedder):
             frames_B = as_lengths(frames_B, clips, frames, "frames")
             columns_B = self._columns(frames_B) if can_be_read(frames_B) else None
             if columns_B is None or min(columns_B) < columns:
-                valid_BN = self.stem.valid_patches(frames_B, frames).to(mel_BTM.device)
+                valid_BN = copied(self.stem.valid_patches(frames_B, frames), mel_BTM.device)
         if is_known(columns) and columns <= self.config.window_patches:
             outputs = self.encode(mel_BTM, valid_BN, every)
         elif is_traced() and not is_fixed(mel_BTM, frames_B):

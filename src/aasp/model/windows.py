@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
+from aasp.devices import copied
 from aasp.model.positions import Places
 from aasp.stems.contract import only_valid
 from aasp.tracing import is_exported
@@ -77,7 +78,7 @@ def encode_windows(
     slots = max(columns, max(first for _, first in spans) + window)  # a batch may be padded beyond its longest clip
     mel_BTM = functional.pad(mel_BTM, (0, 0, 0, slots * patch - mel_BTM.shape[1]))  # cuts off if negative
 
-    there = lambda values: torch.tensor(values).to(device, non_blocking=True)  # does not wait for the device
+    there = lambda values: copied(torch.tensor(values), device)
     sums: list[Tensor] = []
     cls: list[list[Tensor]] = []
     reads = torch.zeros(len(columns_B) * slots, device=device)

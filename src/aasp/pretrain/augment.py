@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from aasp.config import check_range
+from aasp.devices import copied
 from aasp.errors import AaspError
 from aasp.features.augment import mix_power, resized_crop
 from aasp.pretrain.encoding import Clips
@@ -124,7 +125,7 @@ def _mixed(pairs: Clips, views: int, most: float) -> Tensor:
 def _inside(clips: Clips) -> Tensor:
     """Whether a frame belongs to its clip and is not padding, boolean, shape (B, T, 1)."""
     frames = torch.arange(clips.mel.shape[1], device=clips.mel.device)
-    return (frames < clips.frames.to(clips.mel.device, non_blocking=True)[:, None])[..., None]
+    return (frames < copied(clips.frames, clips.mel.device)[:, None])[..., None]
 
 
 def _statistics(mel: Tensor, inside: Tensor, gather: Gather) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from aasp.audio.augment import random_gain
+from aasp.devices import copied
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.model.encoder import EncoderOutput
@@ -65,7 +66,7 @@ def as_clips(model: AudioEncoder, mel_BTM: Tensor, frames_B: Tensor) -> Clips:
     mel_BTM, frames_B = mel_BTM[:, : model.stem.grid(mel_BTM.shape[1])[0] * patch], frames_B.minimum(columns_B * patch)
     frames = mel_BTM.shape[1]
     full = bool((frames_B == frames).all())  # lengths are on the host: no synchronisation
-    valid_BN = None if full else model.stem.valid_patches(frames_B, frames).to(mel_BTM.device)
+    valid_BN = None if full else copied(model.stem.valid_patches(frames_B, frames), mel_BTM.device)
     return Clips(mel_BTM, model.stem.grid(frames), columns_B, valid_BN, frames_B)
 
 

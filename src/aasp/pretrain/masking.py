@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from aasp.config import check_range
+from aasp.devices import copied
 from aasp.errors import AaspError
 from aasp.fields import formerly, reads_old_names
 
@@ -75,9 +76,8 @@ class Masks:
     hidden_valid: Tensor
 
     def to(self, device: torch.device) -> Masks:
-        """The masks on another device; copied from pinned memory, so that the host does not wait."""
-        pinned = (x.pin_memory() if device.type == "cuda" else x for x in vars(self).values())
-        return Masks(*(x.to(device, non_blocking=True) for x in pinned))
+        """The masks on another device."""
+        return Masks(*(copied(x, device) for x in vars(self).values()))
 
 
 def draw_masks(config: MaskingConfig, grid: tuple[int, int], columns_B: Tensor) -> Masks:

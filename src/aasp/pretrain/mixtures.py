@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from aasp.config import check_range
+from aasp.devices import copied
 from aasp.errors import AaspError
 from aasp.pretrain.encoding import Clips
 
@@ -76,19 +77,21 @@ def mixed_with(clips: Clips, partner_B: Tensor, config: MixingConfig, patch: int
     frame_T = torch.arange(mel_BTM.shape[1])
     valid_BT = frame_T < clips.frames[:, None]
     both_BT = valid_BT & valid_BT[partner_B] & mixed_BG.repeat_interleave(patch, 1)[:, : len(frame_T)]
-    both_BT1 = both_BT.to(mel_BTM.device, non_blocking=True)[..., None]
-    mixed_BTM = torch.where(both_BT1, torch.maximum(mel_BTM, mel_BTM[partner_B]), mel_BTM)
+    other_BTM = mel_BTM[copied(partner_B, mel_BTM.device)]
+    both_BT1 = copied(both_BT, mel_BTM.device)[..., None]
+    mixed_BTM = torch.where(both_BT1, torch.maximum(mel_BTM, other_BTM), mel_BTM)
     shorter_B = torch.minimum(clips.columns, clips.columns[partner_B])
     mixed_BG = mixed_BG & (torch.arange(columns) < shorter_B[:, None])
     valid = None if clips.valid is None else clips.valid.repeat(2, 1)
     mel = torch.cat([mel_BTM, mixed_BTM])
     both = Clips(mel, clips.grid, clips.columns.repeat(2), valid, clips.frames.repeat(2))
-    return both, mixed_BG.repeat_interleave(subbands, 1).to(mel.device, non_blocking=True)
+    return both, copied(mixed_BG.repeat_interleave(subbands, 1), mel.device)
 
 
 def mixed_parts(clips: Clips, mixed_BN: Tensor, partner_B: Tensor) -> Clips:
     """Each clip's partner, of which only the patches in the mixture are valid; `clips` may have mixtures after them."""
-    return Clips(clips.mel[partner_B], clips.grid, clips.columns[partner_B], mixed_BN, clips.frames[partner_B])
+    mel = clips.mel[copied(partner_B, clips.mel.device)]
+    return Clips(mel, clips.grid, clips.columns[partner_B], mixed_BN, clips.frames[partner_B])
 
 
 def mean_of_sources(own_BND: Tensor, partner_BND: Tensor, mixed_BN: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from aasp.devices import copied
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.encoding import Clips, as_clips
@@ -45,7 +46,7 @@ def segments(model: AudioEncoder, clips: Clips, seconds: float, views: int = 2) 
     """
     front = model.frontend.config
     length = min(front.frames(round(seconds * front.rate)), clips.mel.shape[1])
-    frames_B = clips.frames.to(clips.mel.device, non_blocking=True)
+    frames_B = copied(clips.frames, clips.mel.device)
     room_B1 = (frames_B - length).clamp(min=0)[:, None] + 1
     start_BV = (torch.rand(len(clips.mel), views, device=clips.mel.device) * room_B1).long()
     index_BVL = start_BV[..., None] + torch.arange(length, device=clips.mel.device)

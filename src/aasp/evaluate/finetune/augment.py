@@ -13,6 +13,7 @@ from torch import Tensor
 
 from aasp.audio.augment import random_gain, random_noise, random_roll
 from aasp.config import check_range
+from aasp.devices import copied
 from aasp.errors import AaspError
 from aasp.features.augment import spec_augment
 from aasp.model.audio_encoder import AudioEncoder
@@ -88,8 +89,8 @@ class Mix:
 
     def __call__(self, values: Tensor) -> Tensor:
         """Mix along the first dimension, shape (B, ...)."""
-        weight = self.weight_B.to(values.device).view(-1, *[1] * (values.ndim - 1))
-        return weight * values + (1 - weight) * values[self.partner_B.to(values.device)]
+        weight = copied(self.weight_B, values.device).view(-1, *[1] * (values.ndim - 1))
+        return weight * values + (1 - weight) * values[copied(self.partner_B, values.device)]
 
     def longer(self, lengths_B: Tensor) -> Tensor:
         """Length of each mixed clip, shape (B,)."""

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from aasp.casting import without_autocast
+
 
 def contrastive_loss(
     embedding_BVE: Tensor, temperature: float, everyone_CVE: Tensor | None = None, first: int = 0
@@ -33,12 +35,13 @@ def contrastive_loss(
         return embedding_BVE.sum() * 0.0 + 0.0  # not -0.0
     z = functional.normalize(embedding_BVE.float().flatten(0, 1), dim=-1)
     others = z if everyone_CVE is embedding_BVE else functional.normalize(everyone_CVE.float().flatten(0, 1), dim=-1)
-    with torch.autocast(z.device.type, enabled=False):
+    with without_autocast(z):
         logits = z @ others.T / temperature
     clip = torch.arange(clips, device=z.device).repeat_interleave(views)
     own = clip[first * views : first * views + len(z)]
     negatives = torch.logsumexp(logits.masked_fill(own[:, None] == clip, -torch.inf), dim=1)
-    positives = logits.unflatten(1, (clips, views))[torch.arange(len(z)), own]  # (B * V, V)
+    row = torch.arange(len(z), device=z.device)
+    positives = logits.unflatten(1, (clips, views))[row, own]  # (B * V, V)
     terms = torch.logaddexp(negatives[:, None], positives) - positives
-    itself = torch.arange(len(z), device=z.device)[:, None] % views == torch.arange(views, device=z.device)
+    itself = row[:, None] % views == torch.arange(views, device=z.device)
     return terms.masked_fill(itself, 0.0).sum() / (len(z) * (views - 1))
