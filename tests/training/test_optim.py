@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from unittest.mock import Mock
+
+import pytest
 import torch
 from torch import nn
 
@@ -92,3 +95,19 @@ def test_a_skipped_step_changes_nothing_and_the_next_one_works() -> None:
     assert all(torch.equal(a, b) for a, b in zip(before, snapshot(), strict=True))
     step(1.0, veto=False)
     assert torch.isfinite(net.weight).all() and not torch.equal(before[0], net.weight)
+
+
+@pytest.mark.parametrize("vetoed", [False, True])
+def test_where_the_kernel_may_ignore_a_veto_it_is_read(vetoed: bool) -> None:
+    class Veto:
+        device = torch.device("mps")
+
+        def __bool__(self) -> bool:
+            return vetoed
+
+        def to(self, dtype: torch.dtype) -> torch.Tensor:
+            return torch.tensor(vetoed, dtype=dtype)
+
+    optimizer = Mock()
+    step_unless(optimizer, Veto())  # type: ignore[arg-type]
+    assert optimizer.step.call_count == (not vetoed)

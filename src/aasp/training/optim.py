@@ -111,9 +111,14 @@ def set_step(optimizer: torch.optim.Optimizer, learning_rate: float, weight_deca
 def step_unless(optimizer: torch.optim.Optimizer, veto: Tensor) -> None:
     """Take the step, unless the scalar tensor `veto` (on the parameters' device) is not zero.
 
-    A vetoed step does not change weights, moments and step counts. The fused kernel reads the veto itself (gradient
-    scalers use the same mechanism), so nothing waits for the device.
+    A vetoed step does not change weights, moments and step counts. The fused kernels of CPUs and CUDA read the veto
+    themselves (gradient scalers use the same mechanism), so nothing waits for the device. Those of Apple's GPUs ignore
+    it in some versions of torch (pytorch/pytorch#186360), so it is read here.
     """
+    if veto.device.type not in ("cpu", "cuda"):
+        if not veto:
+            optimizer.step()
+        return
     optimizer.found_inf = veto.to(torch.float32)  # type: ignore[attr-defined]
     optimizer.step()
 
