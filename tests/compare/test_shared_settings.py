@@ -97,6 +97,13 @@ def test_timing_draws_no_random_number(recipe: Recipe, monkeypatch: pytest.Monke
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_a_step_is_timed_on_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[Any] = []
+    monkeypatch.setattr(torch.accelerator, "synchronize", lambda *devices: waited.extend(devices))
+    budgets._now(torch.device("cuda:1"))
+    assert waited == [torch.device("cuda:1")]
+
+
 @pytest.mark.parametrize(("accumulate", "recompute"), [(1, False), (2, False), (2, True)])
 def test_a_step_is_timed_as_it_is_trained(
     recipe: Recipe, monkeypatch: pytest.MonkeyPatch, accumulate: int, recompute: bool

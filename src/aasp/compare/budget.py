@@ -175,7 +175,7 @@ def _now(place: torch.device) -> float:
     do not count.
     """
     if place.type != "cpu":
-        torch.accelerator.synchronize()
+        torch.accelerator.synchronize(place)
     elif torch.get_num_threads() == 1:
         return time.process_time()
     return time.perf_counter()
