@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Self
 
 import torch
 from torch import Tensor, nn
+
+from aasp.tracing import is_traced
+
+NO_FLOAT64 = ("mps",)
+"""Types of devices that have no float64."""
 
 
 def widened(x: Tensor) -> Tensor:
@@ -16,13 +21,39 @@ def widened(x: Tensor) -> Tensor:
 
 
 def finest(x: Tensor) -> Tensor:
-    """The tensor in float64, or in fp32 or better on a device without float64."""
-    return widened(x) if x.device.type == "mps" else x.double()
+    """The tensor in float64, or in fp32 on a device without float64."""
+    return x.to(finest_type(x.device))
+
+
+def finest_type(device: torch.device) -> torch.dtype:
+    """float64, or fp32 on a device without it."""
+    return torch.float32 if device.type in NO_FLOAT64 else torch.float64
 
 
 def without_autocast(x: Tensor) -> AbstractContextManager[None]:
     """Disable autocast for operations on this tensor."""
     return nullcontext() if x.device.type == "meta" else torch.autocast(x.device.type, enabled=False)
+
+
+def without_tf32() -> AbstractContextManager[None]:
+    """Convolve fp32 in fp32 on NVIDIA's GPUs, where torch's default is TF32, with 10 bits of mantissa.
+
+    For the forward pass: gradients are computed later. A traced graph would not contain it, so it follows torch's
+    setting.
+    """
+    return nullcontext() if is_traced() else _without_tf32()
+
+
+@contextmanager
+def _without_tf32() -> Iterator[None]:
+    # Not `cudnn.flags`: where this newer setting was used, it does not restore it.
+    convolution = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+    before = convolution.fp32_precision
+    convolution.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        convolution.fp32_precision = before
 
 
 class LayerNorm(nn.LayerNorm):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy.signal import lfilter
 
+from aasp import casting
 from aasp.config import from_dict, to_dict, with_fields
 from aasp.errors import AaspError
 from aasp.features import FRONTENDS, FrontEndConfig
@@ -238,6 +239,36 @@ def test_leaf_has_the_published_number_of_parameters_and_reports_its_centres() -
     assert float(front.centres()[0]) == pytest.approx(8_000 * 2 / np.pi)
     with pytest.raises(AaspError, match="stride 3 doesn't divide the hop of 160 samples"):
         replace(front.config, stride=3)
+
+
+@pytest.mark.parametrize("before", ["tf32", "ieee"])
+@pytest.mark.parametrize("name", ["leaf", "sblu"])
+def test_filters_are_convolved_in_fp32_and_the_setting_is_restored(
+    name: str, before: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting, convolve, used = torch.backends.cudnn.conv, torch.nn.functional.conv1d, []
+
+    def convolved(*tensors: torch.Tensor, **how: int) -> torch.Tensor:
+        used.append(setting.fp32_precision)
+        return convolve(*tensors, **how)
+
+    default = setting.fp32_precision
+    monkeypatch.setattr(torch.nn.functional, "conv1d", convolved)
+    try:
+        setting.fp32_precision = before
+        config(name).build()(noise(1, 3_200))
+        assert used == ["ieee", "ieee"] and setting.fp32_precision == before
+    finally:
+        setting.fp32_precision = default
+    assert torch.backends.cudnn.allow_tf32, "the older setting can still be read"
+
+
+@pytest.mark.parametrize("name", ["pcen", "leaf", "sblu"])
+def test_learned_values_need_no_float64(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    front = replace(config(name), trained=True).build()
+    assert {one.dtype for one in front.learned().values()} == {torch.float64}
+    monkeypatch.setattr(casting, "NO_FLOAT64", ("cpu",))
+    assert {one.dtype for one in front.learned().values()} == {torch.float32}
 
 
 @pytest.mark.parametrize("name", ["leaf", "sblu"])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from aasp import casting
 from aasp.config import with_fields
 from aasp.errors import AaspError
 from aasp.planning.step import step_cost
@@ -77,6 +78,13 @@ def test_it_starts_as_the_convolution_every_parameter_learns_and_diagnostics_are
     health = stem.diagnostics(mel)
     names = {"s4d": {"alpha_mean", "beta_mean", "window_cut"}, "mamba": {"step_mean", "step_spread"}}[kind]
     assert set(health) == names and all(value > 0 and value.dim() == 0 for value in health.values())
+
+
+def test_diagnostics_and_learned_values_need_no_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(casting, "NO_FLOAT64", ("cpu",))
+    stem = S4DStem(8, MELS)
+    found = [*stem.learned().values(), *stem.diagnostics(torch.randn(2, 48, MELS)).values()]
+    assert {one.dtype for one in found} == {torch.float32}
 
 
 @pytest.mark.parametrize("kind", ["s4d", "mamba", "polyphase"])

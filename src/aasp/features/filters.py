@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from aasp.casting import without_tf32
 from aasp.config import check_range
 from aasp.errors import AaspError
 from aasp.features.bands import WholeWindows
@@ -133,10 +134,11 @@ class Filters(WholeWindows):
         if not is_known(frames):  # samples that no frame uses are cut off, so that the graph can count the frames
             samples = (frames - 1) * c.hop + c.window
             wave_BS = wave_BS[:, torch.arange(samples, device=wave_BS.device)]
-        both = functional.conv1d(wave_BS[:, None], self.filters(dtype)[:, None], stride=c.stride)
-        real, imag = both.chunk(2, dim=1)
-        energy = real.square() + imag.square()  # (B, M, outputs)
-        pooled = functional.conv1d(energy, self.lowpass(dtype)[:, None], stride=c.hop // c.stride, groups=c.filters)
+        with without_tf32():
+            both = functional.conv1d(wave_BS[:, None], self.filters(dtype)[:, None], stride=c.stride)
+            real, imag = both.chunk(2, dim=1)
+            energy = real.square() + imag.square()  # (B, M, outputs)
+            pooled = functional.conv1d(energy, self.lowpass(dtype)[:, None], stride=c.hop // c.stride, groups=c.filters)
         return pooled.mT.contiguous()
 
 

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from aasp.casting import finest_type
 from aasp.config import check_range
 from aasp.features.filters import Filters, FiltersConfig, folded_frequency, projected_clamp
 from aasp.features.pcen import EnergyNormalisation
@@ -97,15 +98,16 @@ class LEAF(Filters):
 
     def centres(self) -> Tensor:
         """Current centre frequencies in Hz, (M,), in filter order, not necessarily rising."""
-        return self._bounded(torch.float64)[0].detach() * self.config.rate / (2 * math.pi)
+        return self._bounded(finest_type(self.eta.device))[0].detach() * self.config.rate / (2 * math.pi)
 
     def learned(self) -> dict[str, Tensor]:
         if not self.config.trained:
             return {}
+        dtype = finest_type(self.eta.device)
         return {
             "centre (Hz)": self.centres(),
-            "deviation (samples)": self._bounded(torch.float64)[1].detach(),
-            "low-pass (of half its length)": self._width(torch.float64).detach(),
+            "deviation (samples)": self._bounded(dtype)[1].detach(),
+            "low-pass (of half its length)": self._width(dtype).detach(),
         } | self.normalise.learned()
 
     def filters(self, dtype: torch.dtype) -> Tensor:

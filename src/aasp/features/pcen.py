@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from aasp.casting import finest_type
 from aasp.config import check_range
 from aasp.errors import AaspError
 from aasp.features.bands import BandsConfig, Energies, WholeWindows
@@ -70,8 +71,9 @@ class EnergyNormalisation(nn.Module):
         for name, start in (starts | {"r": math.log(r)}).items():
             setattr(self, f"{name}_raw", nn.Parameter(torch.full((bins,), start), requires_grad=trained))
 
-    def settings(self, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def settings(self, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """s, alpha, delta and r of each bin, each (M,)."""
+        dtype = dtype or finest_type(next(self.parameters()).device)
         s, *others = (getattr(self, f"{name}_raw").to(dtype) for name in ("s", "alpha", "delta", "r"))
         alpha, delta, r = (one.exp() for one in others)
         return MIN_S + (1 - MIN_S) * torch.sigmoid(s), alpha, delta, r

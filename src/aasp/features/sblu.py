@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from aasp.casting import finest_type
 from aasp.config import check_range
 from aasp.features.filters import Filters, FiltersConfig, folded_frequency, projected_clamp
 
@@ -80,12 +81,13 @@ class SBLUBank(Filters):
 
     def centres(self) -> Tensor:
         """Current centre frequencies in Hz, (M,), in filter order, not necessarily rising."""
-        return self._bounded(torch.float64)[1].detach() * self.config.rate / (2 * math.pi)
+        return self._bounded(finest_type(self.beta.device))[1].detach() * self.config.rate / (2 * math.pi)
 
     def learned(self) -> dict[str, Tensor]:
         if not self.config.trained:
             return {}
-        return {"centre (Hz)": self.centres(), "decay (per sample)": self._bounded(torch.float64)[0].detach()}
+        alpha, _ = self._bounded(finest_type(self.beta.device))
+        return {"centre (Hz)": self.centres(), "decay (per sample)": alpha.detach()}
 
     def filters(self, dtype: torch.dtype) -> Tensor:
         alpha, beta = (one[:, None] for one in self._bounded(dtype))

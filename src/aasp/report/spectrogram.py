@@ -38,7 +38,7 @@ def axis_hz(front: FrontEnd) -> np.ndarray:
     Raises:
         AaspError: the front end does not define them.
     """
-    return np.sort(front.centres().double().cpu().numpy())
+    return np.sort(front.centres().cpu().double().numpy())
 
 
 @dataclass(frozen=True)

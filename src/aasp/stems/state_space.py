@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from aasp.casting import LayerNorm, widened, without_autocast
+from aasp.casting import LayerNorm, finest_type, widened, without_autocast
 from aasp.config import check_range
 from aasp.errors import AaspError
 from aasp.stems.contract import StemConfig
@@ -164,8 +164,9 @@ class S4DStem(StateSpaceStem):
         self.log_decay = nn.Parameter(torch.full((c.signals, c.order), math.log(0.5)))
         self.frequency = nn.Parameter(math.pi * torch.arange(c.order).float().expand(c.signals, -1).clone())
 
-    def poles(self, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+    def poles(self, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
         """Decay per frame and frequency in radians per frame of every state, each (H, N): the step times -A."""
+        dtype = dtype or finest_type(self.log_step.device)
         step = self.log_step.to(dtype).exp()[:, None]
         return step * self.log_decay.to(dtype).exp(), step * self.frequency.to(dtype)
 

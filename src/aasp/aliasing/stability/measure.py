@@ -220,8 +220,8 @@ def statistics(mel_nTM: Tensor) -> np.ndarray:
 
 def _embed(adapter: EncoderAdapter, waves: Sequence[Tensor]) -> Embedded:
     found = [adapter.embed_waveform(_at_rate(wave_BS, adapter.rate)) for wave_BS in waves]
-    join = lambda parts: torch.cat(parts).double().cpu().numpy()
-    seconds = found[0].seconds.double().cpu().numpy()
+    join = lambda parts: torch.cat(parts).cpu().double().numpy()
+    seconds = found[0].seconds.cpu().double().numpy()
     return Embedded(join([one.clip for one in found]), join([one.timestamps for one in found]), seconds)
 
 
