@@ -14,6 +14,7 @@ import torch
 from toy_training import toy_run
 
 from aasp.training import checkpoint
+from aasp.training.randomness import random_state, restore_random_state
 from aasp.training.tracking import read_metrics
 
 CLOCK = {"seconds", "clips_per_second", "waiting_share"}
@@ -145,3 +146,15 @@ def test_a_finished_run_does_nothing_more(tmp_path: Path, whole: tuple) -> None:
     assert toy_run(tmp_path).step == 20
     assert outcome(tmp_path) == whole
     assert (tmp_path / "exported").exists(), "a crash between checkpoint and export is made good"
+
+
+def test_an_accelerators_generator_is_restored_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    device, state = torch.device("mps"), [torch.tensor([1], dtype=torch.uint8)]
+    monkeypatch.setattr(torch.mps, "get_rng_state", lambda device: state[-1])
+    monkeypatch.setattr(torch.mps, "set_rng_state", lambda new, device: state.append(new))
+    kept = random_state(device)
+    state.append(torch.tensor([2], dtype=torch.uint8))
+    restore_random_state(kept, device)
+    assert state[-1].tolist() == [1] and "cpu" not in random_state(torch.device("cpu"))
+    restore_random_state({name: one for name, one in kept.items() if name != "mps"}, device)  # an older checkpoint's
+    assert len(state) == 3

@@ -20,8 +20,8 @@ def random_state(device: torch.device) -> dict[str, Tensor]:
     """The state of every generator that code running on `device` may draw from.
 
     Returns:
-        ``torch`` (and ``cuda``) uint8; ``python`` int64 (625,); ``numpy`` int64 (626,): key, position, whether a
-        Gaussian is cached; ``gaussians`` float64 (2,): the ones cached by Python (NaN: none) and by numpy.
+        ``torch`` (and ``cuda`` or ``mps``) uint8; ``python`` int64 (625,); ``numpy`` int64 (626,): key, position,
+        whether a Gaussian is cached; ``gaussians`` float64 (2,): the ones cached by Python (NaN: none) and by numpy.
     """
     _, python, python_gaussian = random.getstate()
     twister = np.random.get_state(legacy=False)
@@ -34,18 +34,18 @@ def random_state(device: torch.device) -> dict[str, Tensor]:
         ),
         "gaussians": torch.tensor(kept, dtype=torch.float64),
     }
-    if device.type == "cuda":
-        state["cuda"] = torch.cuda.get_rng_state(device)
+    if device.type != "cpu":
+        state[device.type] = torch.get_device_module(device).get_rng_state(device)
     return state
 
 
 def restore_random_state(state: dict[str, Tensor], device: torch.device) -> None:
-    """Restore every generator to a state from `random_state`."""
+    """Restore every generator to a state from `random_state`, which may be without an accelerator's."""
     python_gaussian, numpy_gaussian = state["gaussians"].tolist()
     kept = None if np.isnan(python_gaussian) else python_gaussian
     random.setstate((3, tuple(state["python"].tolist()), kept))
     *key, position, has_gaussian = state["numpy"].tolist()
     np.random.set_state(("MT19937", np.array(key, dtype=np.uint32), position, has_gaussian, numpy_gaussian))
     torch.set_rng_state(state["torch"])
-    if device.type == "cuda" and "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"], device)
+    if device.type in state:
+        torch.get_device_module(device).set_rng_state(state[device.type], device)
