@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -76,3 +78,17 @@ def test_without_the_instructions_nothing_is_measured(monkeypatch: pytest.Monkey
 def test_an_unknown_precision_is_refused() -> None:
     with pytest.raises(AaspError, match="no such precision: fp64; choose from auto, bf16, fp16, fp32"):
         resolve_precision("fp64", accelerator())  # type: ignore[arg-type]
+
+
+def test_the_given_gpu_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    current = [torch.device("cuda:0")]
+
+    @contextmanager
+    def device(chosen: torch.device) -> Iterator[None]:
+        current.append(chosen)
+        yield
+        current.pop()
+
+    monkeypatch.setattr(torch.cuda, "device", device)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: current[-1] == torch.device("cuda:1"))
+    assert [has_fast_bf16(torch.device(f"cuda:{number}")) for number in (0, 1)] == [False, True]

@@ -56,7 +56,8 @@ def has_fast_bf16(device: torch.device) -> bool:
         AaspError: $AASP_CPU_PRECISION is neither fp32 nor bf16.
     """
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        with torch.cuda.device(device):
+            return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
         if chosen := os.environ.get(VARIABLE):
             if chosen not in ("fp32", "bf16"):
