@@ -155,7 +155,7 @@ def test_atst_clip_compares_class_tokens_of_two_segments() -> None:
     encoder = method.student.encoder
     pairs = segments(encoder, to_logmel(encoder, data), 0.975)
     assert pairs.mel.shape[1] == 96
-    pairs = augmented(pairs, method.config.augment, method.gather, views=1)
+    pairs = augmented(pairs, method.config.augment, method.gather, views=1, segments=2)
     z = unit(method.predict(encode_all(encoder, pairs).last[:, 0]))
     t = unit(swapped(method.target(encode_all(method.teacher.model.encoder, pairs).last[:, 0])))
     assert float(loss) == pytest.approx(((z - t) ** 2).sum(-1).mean(), rel=1e-4)
@@ -188,7 +188,7 @@ def test_asit_reconstructs_corrupted_patches_and_predicts_the_teacher() -> None:
     student, teacher = method.student, method.teacher.model
     pairs = segments(student.encoder, to_logmel(student.encoder, data), 0.975)
     masks = draw_masks(method.config.masking, pairs.grid, pairs.columns)
-    x = encode_all(student.encoder, dataclasses.replace(pairs, mel=corrupted(pairs, masks, (16, 16)))).last
+    x = encode_all(student.encoder, dataclasses.replace(pairs, mel=corrupted(pairs, masks, (16, 16), segments=2))).last
     y = encode_all(teacher.encoder, pairs).last
     softmax = lambda z: (np.exp(z - z.max()) / np.exp(z - z.max()).sum()).astype(np.float64)
     cross_entropy = lambda s, t, k: (

@@ -76,6 +76,19 @@ def test_another_clip_of_the_batch_is_mixed_in_where_both_sound(encoder: AudioEn
     torch.testing.assert_close(augmented(single, only, alone).mel, single.mel.repeat_interleave(2, 0))
 
 
+def test_a_segment_is_mixed_with_the_same_segment_of_another_recording(encoder: AudioEncoder) -> None:
+    clips = clips_of(encoder, *[20] * 6)  # two segments each of three recordings; each sounds in a bin of its own
+    clips.mel = 8 * torch.eye(128)[:6, None].expand(-1, 20, -1).contiguous()
+    only = AugmentConfig(mixup=0.4, time=(1.0, 1.0), frequency=(1.0, 1.0))
+    torch.manual_seed(0)
+    found = [augmented(clips, only, alone, views=1, segments=2).mel[:, 0].topk(2).indices.tolist() for _ in range(20)]
+    assert {(row, bins[0]) for mel in found for row, bins in enumerate(mel)} == {(row, row) for row in range(6)}
+    for row in range(6):
+        assert {mel[row][1] for mel in found} == {(row + 2) % 6, (row + 4) % 6}
+    single = clips_of(encoder, 30, 30)
+    torch.testing.assert_close(augmented(single, only, alone, views=1, segments=2).mel, single.mel)
+
+
 def test_segments_are_stretches_of_their_clip(encoder: AudioEncoder) -> None:
     clips = clips_of(encoder, 60, 14, 60)
     clips.mel += 100 * torch.arange(3)[:, None, None] + torch.arange(60.0)[:, None]
@@ -139,6 +152,22 @@ def test_only_hidden_patches_are_corrupted(encoder: AudioEncoder) -> None:
         seen.append(kinds)
         assert not mel[1, 24:].any()
     assert set().union(*seen) == {"alien", "noise"}
+
+
+@pytest.mark.parametrize("recordings", [1, 3])
+def test_a_segment_is_corrupted_by_the_same_segment_of_another_recording(
+    encoder: AudioEncoder, recordings: int
+) -> None:
+    clips = clips_of(encoder, *[40] * 2 * recordings)
+    masks = draw_masks(MaskingConfig(views=1, keep_ratio=0.4, scheme="random"), clips.grid, clips.columns)
+    sources: list[set[int]] = [set() for _ in clips.mel]
+    for _ in range(40):
+        mel = corrupted(clips, masks, (4, 128), segments=2)
+        for row, now in enumerate(mel):
+            n = 4 * int(masks.hidden[row, 0, 0])
+            sources[row] |= {k for k, one in enumerate(clips.mel) if torch.equal(now[n : n + 4], one[n : n + 4])}
+    count = 2 * recordings
+    assert sources == [{(row + 2 * step) % count for step in range(1, recordings)} for row in range(count)]
 
 
 # Losses, in plain loops

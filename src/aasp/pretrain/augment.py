@@ -47,14 +47,15 @@ class AugmentConfig:
                 raise AaspError(f"augment: {name} is {least:g},{most:g}; give the lower bound first")
 
 
-def augmented(clips: Clips, config: AugmentConfig, gather: Gather, views: int = 2) -> Clips:
+def augmented(clips: Clips, config: AugmentConfig, gather: Gather, views: int = 2, segments: int = 1) -> Clips:
     """Random views of each clip, one after another, drawn with the generator of the clips' device.
 
     Args:
-        clips: B clips.
+        clips: B clips, or segments of clips.
         config: how views differ.
         gather: see `Gather`; the statistics for normalisation are those of all processes.
         views: V, views per clip.
+        segments: segments of each recording, one after another in `clips`; they are not mixed with each other.
 
     Returns:
         B * V clips.
@@ -62,7 +63,7 @@ def augmented(clips: Clips, config: AugmentConfig, gather: Gather, views: int = 
     pairs = repeated(clips, views)
     mel = pairs.mel
     if config.mixup:
-        mel = _mixed(pairs, views, config.mixup)
+        mel = _mixed(pairs, views * segments, config.mixup)
     if config.time != (1.0, 1.0):
         mel = resized_crop(mel, pairs.frames, config.virtual, *config.time)
     if config.frequency != (1.0, 1.0):
@@ -86,14 +87,17 @@ def swapped(x: Tensor) -> Tensor:
     return x.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
 
 
-def corrupted(clips: Clips, masks: Masks, patch: tuple[int, int], gather: Gather = alone) -> Tensor:
-    """The clips' log-mels, with hidden patches replaced by noise or by another clip's patches, with equal probability.
+def corrupted(clips: Clips, masks: Masks, patch: tuple[int, int], gather: Gather = alone, segments: int = 1) -> Tensor:
+    """The clips' log-mels, with hidden patches replaced by noise or by another recording's, with equal probability.
+
+    A single recording is corrupted by noise.
 
     Args:
-        clips: B clips.
+        clips: B clips, or segments of clips.
         masks: one view of each; hidden patches are corrupted.
         patch: frames and mel bins of a patch.
         gather: see `Gather`, for one process if omitted; the noise has the statistics of all processes' clips.
+        segments: segments of each recording, one after another in `clips`.
 
     Source: group-masked model learning (Atito et al. 2021) corrupts with noise, zeros and other samples.
     """
@@ -105,21 +109,33 @@ def corrupted(clips: Clips, masks: Masks, patch: tuple[int, int], gather: Gather
     mean, deviation = _statistics(mel, inside, gather)
     noise = mean + deviation * torch.randn_like(mel)
     coin, which = torch.rand(2, count, device=mel.device)
-    other = (torch.arange(count, device=mel.device) + 1 + (which * (count - 1)).long()) % count
-    replacement = torch.where((coin < 0.5)[:, None, None] | ~inside[other], noise, mel[other])
+    other = _others(which, segments)
+    noisy = (coin < 0.5) | (count == segments)
+    replacement = torch.where(noisy[:, None, None] | ~inside[other], noise, mel[other])
     return torch.where(shown, mel, replacement * inside)
 
 
-def _mixed(pairs: Clips, views: int, most: float) -> Tensor:
-    """Each view mixed with another clip of the batch, in frames that both have; a single clip stays unchanged."""
-    mel, count, inside = pairs.mel, len(pairs.mel) // views, _inside(pairs)
-    if count == 1:
+def _mixed(pairs: Clips, rows: int, most: float) -> Tensor:
+    """Each view mixed with one of another recording, in frames that both have; a single recording stays unchanged.
+
+    Args:
+        pairs: the views; those of a recording lie one after another.
+        rows: views of a recording.
+        most: largest share.
+    """
+    mel, inside = pairs.mel, _inside(pairs)
+    if len(mel) == rows:
         return mel
     share, which = torch.rand(2, len(mel), device=mel.device)
-    own = torch.arange(len(mel), device=mel.device) // views
-    other = (own + 1 + (which * (count - 1)).long()) % count * views
+    other = _others(which, rows)
     share_BTM = (most * share)[:, None, None] * (inside & inside[other])
     return torch.where(share_BTM > 0, mix_power(mel, mel[other], share_BTM), mel)
+
+
+def _others(which: Tensor, rows: int) -> Tensor:
+    """For each row the index of the same row of another recording, chosen by a number in 0 to 1; shape (B,)."""
+    count, row = len(which) // rows, torch.arange(len(which), device=which.device)
+    return (row // rows + 1 + (which * (count - 1)).long()) % count * rows + row % rows
 
 
 def _inside(clips: Clips) -> Tensor:

@@ -108,9 +108,8 @@ class ASiT(TeacherMethod[Network]):
         masks = draw_masks(config.masking, pairs.grid, pairs.columns).to(pairs.mel.device)
         there = masks.hidden_valid
 
-        x = encode_all(
-            student.encoder, replace(pairs, mel=corrupted(pairs, masks, student.encoder.stem.patch, self.gather))
-        ).last
+        noisy = corrupted(pairs, masks, student.encoder.stem.patch, self.gather, segments=2)
+        x = encode_all(student.encoder, replace(pairs, mel=noisy)).last
         hidden_VmD = gather_patches(x[:, 1:], masks.hidden)  # (2 B, 1, m, D)
         reconstructed = self.decoder(hidden_VmD)
         patches = student.encoder.stem.cut(pairs.mel.detach()).flatten(1, 2).flatten(2)

@@ -73,7 +73,7 @@ class ATSTClip(Bootstrap):
         encoder, average = self.student.encoder, self.teacher.model.encoder
         clips = to_logmel(encoder, batch, self.data.gain(self.training))
         pairs = segments(encoder, clips, self.config.seconds)
-        pairs = augmented(pairs, self.config.augment, self.gather, views=1)
+        pairs = augmented(pairs, self.config.augment, self.gather, views=1, segments=2)
 
         cls_D = encode_all(encoder, pairs).last[:, 0]  # (2 B, D)
         predicted_E = self.predict(cls_D)
