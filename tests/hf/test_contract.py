@@ -90,8 +90,13 @@ def test_eager_equals_sdpa_and_has_the_weights(encoder_folder: Path, short: Tens
 
 @pytest.mark.parametrize(
     "form",
-    [dict(distilled=True), dict(class_token=False, norm="deep"), dict(attention=DifferentialConfig())],
-    ids=["two class tokens", "no class token", "differential"],
+    [
+        dict(distilled=True),
+        dict(class_token=False, norm="deep"),
+        dict(attention=DifferentialConfig()),
+        dict(attention=DifferentialConfig(fixed=0.1)),
+    ],
+    ids=["two class tokens", "no class token", "differential", "differential, fixed"],
 )
 def test_attentions_of_other_forms(form: dict, saved: Callable[..., Path], short: Tensor) -> None:
     """Outputs have one class token per clip, attentions too; eager is equal to the fused kernel."""

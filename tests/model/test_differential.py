@@ -46,6 +46,30 @@ def test_attention_is_that_of_the_paper() -> None:
 
 
 @torch.no_grad()
+def test_attention_of_a_fixed_weight_is_that_of_asda_s_code() -> None:
+    torch.manual_seed(0)
+    module = DifferentialConfig(fixed=0.1).build(WIDTH, 4).double()  # heads of odd width: none is halved
+    module.norm.weight.copy_(torch.rand(WIDTH) + 0.5)
+    module.norm.bias.copy_(torch.randn(WIDTH))
+    x = torch.randn(2, 5, WIDTH, dtype=torch.float64)
+    valid = torch.tensor([[True] * 5, [True, True, True, False, False]])
+    for clip in range(2):
+        tokens = x[clip, valid[clip]].numpy()
+        projected = tokens @ module.qkv.weight.numpy().T + module.qkv.bias.numpy()
+        qa, qb, ka, kb, v = np.split(projected, 5, axis=1)
+        heads = []
+        for head in range(4):
+            own = slice(3 * head, 3 * head + 3)
+            map_of = lambda q, k, own=own: softmax(q[:, own] @ k[:, own].T / 3**0.5)
+            heads.append((map_of(qa, ka) - 0.1 * map_of(qb, kb)) @ v[:, own])
+        y = np.concatenate(heads, 1)
+        y = (y - y.mean(1, keepdims=True)) / np.sqrt(y.var(1, keepdims=True) + 1e-5)
+        y = 0.95 * (y * module.norm.weight.numpy() + module.norm.bias.numpy())
+        expected = y @ module.out.weight.numpy().T + module.out.bias.numpy()
+        np.testing.assert_allclose(module(x, valid)[clip, valid[clip]].numpy(), expected, rtol=1e-6, atol=1e-9)
+
+
+@torch.no_grad()
 def test_it_starts_as_a_difference_and_ignores_padding() -> None:
     torch.manual_seed(0)
     module, x = DifferentialConfig().build(WIDTH, HEADS), torch.randn(1, 5, WIDTH)
@@ -63,9 +87,11 @@ def test_it_has_a_few_more_parameters_than_full_attention() -> None:
     numbers = lambda module: sum(parameter.numel() for parameter in module.parameters())
     ours, full = (config.build(768, 6) for config in (DifferentialConfig(), FullAttentionConfig()))
     assert numbers(ours) - numbers(full) == 4 * 64 + 128
+    own = DifferentialConfig(fixed=0.1).build(768, 12)
+    assert numbers(own) - numbers(full) == 2 * 768 * 769 + 2 * 768, "twice the queries and keys, and a layer norm"
     with torch.device("meta"):
         asda = build_objective(recipes.get("asda_base"))
-    assert numbers(asda.student) == pytest.approx(86e6, rel=0.01)
+    assert numbers(asda.student) == pytest.approx(92e6, rel=0.01)
 
 
 def test_an_odd_head_is_one_line() -> None:

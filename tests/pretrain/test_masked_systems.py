@@ -217,7 +217,7 @@ def block(width: int, hidden: int | None = None) -> int:
 def test_a_base_has_the_published_shape(name: str) -> None:
     """Tokens, hidden and visible ones, and millions of parameters of the encoder, where the paper states them."""
     tokens, hidden, encoder = {
-        "eat_base": (512, 410, 86), "asda_base": (512, 410, 86),
+        "eat_base": (512, 410, 86), "asda_base": (512, 410, 92),
         "data2vec_base": (512, 410, 86), "sslam_base": (512, 410, 86), "eat_large": (512, 384, 303),
         "m2d_base": (190, 133, 86), "matpac_base": (190, 133, 86), "audio_mae_base": (512, 410, 86),
         "maskspec_base": (496, 372, 86), "mae_ast_base": (512, 384, 86), "mae_ast_frame_base": (512, 384, 86),
@@ -266,6 +266,9 @@ def test_rates_and_weights_are_the_published_ones() -> None:
     weights = {name: recipes.get(name).method.losses for name in ("sslam_base", "data2vec_base", "eat_large")}
     sums = {"sslam_base": 12 * 8 * 2, "data2vec_base": 0.01 * 16 * 16, "eat_large": 12 * 16}
     assert {name: losses.utterance for name, losses in weights.items()} == pytest.approx(sums)
+    asda = recipes.get("asda_base")
+    assert (asda.steps, asda.steps * asda.optimizer.warmup) == (800_000, pytest.approx(106_666))
+    assert (asda.method.losses.utterance, asda.steps * asda.method.teacher.ramp) == (0.5 * 12 * 16, 100_000)
     assert recipes.get("data2vec_base").optimizer.betas == (0.9, 0.95)
     assert recipes.get("m2d_base").model.frontend.triangles == "slaney"
     beats = recipes.get("beats_base").model.frontend

@@ -234,7 +234,7 @@ def _weaken(blocks: nn.Module, config: EncoderConfig) -> None:
         if name.endswith(("attention.out.weight", "mlp.0.weight", "mlp.2.weight")):
             weight.mul_(weaker)
         elif name.endswith("attention.qkv.weight"):
-            weight[2 * config.width :].mul_(weaker)
+            weight[-config.width :].mul_(weaker)
 
 
 def _initialise(module: nn.Module) -> None:
