@@ -66,6 +66,9 @@ def test_base_recipes_have_the_published_numbers(
     encoder = dict(method.named_modules())[method.exported.removesuffix(".")]
     f = recipe.model.frontend
     assert (f.mels, f.window, f.hop) == front and recipe.data.batch == batch
+    bins = ("hertz", True) if name[:4] in ("byol", "atst") else ("mel", False)  # and whether frames are centred
+    assert (f.triangles, f.centered) == bins
+    assert recipe.model.encoder.drop_path == (0.1 if name[:4] in ("atst", "asit") else 0.0)
     seconds = getattr(recipe.method, "seconds", recipe.data.crop_seconds)
     assert encoder.stem.grid(f.frames(round(seconds * f.rate))) == tokens
     size = 92.3e6 if name == "asda_base" else 85.4e6  # twice the queries and keys, MLPs of 3.5 times the width

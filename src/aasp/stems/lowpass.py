@@ -2,10 +2,12 @@
 
 Legend: P frames x R mel bins of a patch, K frames of a window, L taps of the filter, D width.
 Source: BlurPool (Zhang 2019, "Making Convolutional Networks Shift-Invariant Again"): blur, then subsample. Convolution
-and blur commute: here the blur comes first and is computed only at the patch's own frames. Filter and edges are ours.
+and blur commute: here the blur comes first and is computed only at the patch's own frames. Ours: a Hann filter over
+time only (BlurPool's are binomial, in both dimensions), and its edges.
 Trained filters: Fonseca, Ferraro & Serra 2021, "Improving Sound Event Classification by Increasing Shift Invariance in
 CNNs": one filter per channel, with taps from a softmax, so that they are positive and sum to 1. Their channels are
-feature maps; ours are the mel bins of a patch, and the filters are initialised as BlurPool's.
+feature maps, and the filters, over time and frequency, start at random. Ours: the channels are the mel bins of a patch,
+and the filters, over time only, start as the Hann filter.
 """
 
 from __future__ import annotations

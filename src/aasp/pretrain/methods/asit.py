@@ -5,9 +5,10 @@ Source: Atito et al. 2024 (ASiT): group-masked model learning of 70 % of the pat
 patches, self-distillation of patches within a view (local) and of class tokens across views (global), with equal
 weights, as in DINO, whose temperatures, momentum and centre it uses. Ours: two segments as views without further
 augmentation; all patches that inverse blocks do not keep, exactly 70 %, are replaced by noise or another clip's patches
-with equal probability; a decoder of two linear layers. Its script differs from the paper as we know it: reconstruction
-has weight 2, the local loss is over all patches, both heads share their layers, the local one has 1,024 prototypes, and
-the teacher's temperature rises to 0.07.
+with equal probability; a decoder of two linear layers. Its script differs from the paper as we know it: of half of the
+segments 50 to 70 % are zeros, of the others 30 % are another clip's, in blocks of any position; reconstruction has
+weight 2, the local loss is over all patches, both heads share their layers, the local one has 1,024 prototypes, and the
+teacher's temperature rises to 0.07.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Legend: B clips, two segments of each one after another, D width, E output width of the heads.
 Source: Li & Li 2022 (ATST: Audio Representation Learning with Teacher-Student Transformer): segments of six seconds,
-mixup and random resized crop as in BYOL-A, the class token, BYOL's loss in both directions, tokens of 64 mel bins x 4
-frames. Ours: fixed position embeddings, the mean over both directions instead of their sum.
+mixup and random resized crop as in BYOL-A, the class token, the mean of BYOL's loss over both directions, tokens of 64
+mel bins x 4 frames. Ours: fixed position embeddings; views have the statistics of the segments again, as in BYOL-A.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Legend: B clips, V = 1 view, N patches, m hidden patches, P values of a patch, D width.
 Source: Gong et al. 2022 (SSAST): clustered masks, 400 of 512 patches; one learned token replaces all hidden patches and
 all positions are encoded; two heads of two layers, one for the discriminative loss, one for the generative loss, which
-has weight 10. Targets are the front end's unnormalised patches. The second class token (DeiT's) and learned positions
-are left out (ours).
+has weight 10. Targets are the front end's unnormalised patches. Ours: both losses are of one mask and one forward pass
+(in its code each has its own), and the second class token (DeiT's) and learned positions are left out.
 """
 
 from __future__ import annotations

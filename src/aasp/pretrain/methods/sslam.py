@@ -7,7 +7,8 @@ the batch by the maximum of the two log-mels, except in gaps, where it is not mi
 both clips and mixtures. Frame and utterance loss are on both, the latter with the teacher's last layer as target;
 source retention compares the hidden patches of a mixture with the mean of the teacher's targets for its two sources,
 the clip and the mixed patches of its partner. Means replace sums: retention has weight 2 there, since its tokens are
-half of all.
+half of all. Ours: a mixture has masks of its own (in its code those of its clip), and each clip its own gaps (one pair
+for a batch).
 """
 
 from __future__ import annotations

@@ -46,7 +46,9 @@ def maskspec_base() -> Recipe:
     """MaskSpec (Chong et al. 2022): 32 kHz, 124 of 496 patches visible, 8 decoder blocks of 512, global attention.
 
     Learning rate, weight decay, batch and epochs (400, 40 of them warm-up) are its script's or that script's defaults;
-    the steps are for 1.9 M clips. The statistics are AudioSet's at 16 kHz (ours; it has one pair per bin).
+    the steps are for 1.9 M clips. The statistics are AudioSet's at 16 kHz (ours; it has one pair per bin). Its front
+    end's random band edges (0 to 9 Hz, 14 to 16 kHz), centred frames, pre-emphasis of the whole waveform and logarithm
+    of x + 1e-5 are left out.
     """
     masking = MaskingConfig(views=1, keep_ratio=0.25, scheme="random")
     method = MAEConfig(masking=masking, predictor=PredictorConfig("self", 8, 512, 16))

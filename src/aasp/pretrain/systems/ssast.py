@@ -1,6 +1,7 @@
 """SSAST's recipes. Source: Gong et al. 2022; settings are those of its run_mask_patch.sh and traintest_mask.py.
 
-Ours: a cosine schedule (theirs is halved in steps), gradients clipped to a norm of 4 and fixed position embeddings.
+Ours: a cosine schedule (theirs is halved in steps), gradients clipped to a norm of 4, fixed position embeddings,
+AudioSet alone (theirs: with LibriSpeech), and one mask for both losses (see `methods/ssast`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from aasp.training.optim import OptimizerConfig
 def ssast_base() -> Recipe:
     """SSAST (Gong et al. 2022), patches: 400 of 512 hidden in clusters with sides of 3 to 5, batch 24.
 
-    800 k steps correspond to its ten epochs of AudioSet.
+    800 k steps are ten epochs of AudioSet; those of its script are of AudioSet and LibriSpeech.
     """
     optimizer = OptimizerConfig(lr=1e-4, warmup=1_000 / 800_000, betas=(0.95, 0.999), weight_decay=5e-7)
     return base("ssast_base", "SSAST on patches", SSASTConfig(), optimizer, 24, 800_000, vit_base())
