@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from aasp.errors import AaspError, shown
-from aasp.fields import current_names, hints_of, unknown_field
+from aasp.fields import hints_of, unknown_field
 from aasp.parts import Parts, nearest
 
 T = TypeVar("T")
@@ -87,7 +87,7 @@ def from_dict(kind: type[T], values: Mapping[str, Any], where: str) -> T:
 
 def _object(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     """`from_dict`, also for a part of a document."""
-    hints, values = hints_of(kind), current_names(kind, values, where)
+    hints = hints_of(kind)
     if (name := next((name for name in values if name not in hints), None)) is not None:
         raise AaspError(f"{where}: unknown field {shown(name)}; {nearest(name, hints)}")
     fields = {name: _convert(hints[name], value, f"{where}: {name}") for name, value in values.items()}
@@ -179,7 +179,7 @@ def _with_tree(config: Any, tree: _Node, where: str, path: str, kinds: tuple[Any
         kinds: the dataclasses that the field may hold.
     """
     hints, changes = hints_of(type(config)), {}
-    for name, node in current_names(type(config), tree.fields, (where + path).rstrip(". ")).items():
+    for name, node in tree.fields.items():
         typed = f"{where}{path}{name}"
         if name == "kind" and kinds and node.value is not _UNSET:
             if node.value == getattr(config, name, None):

@@ -25,7 +25,7 @@ from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain import recipes
 from aasp.pretrain.initial import read_initial
-from aasp.pretrain.objective import PretrainObjective
+from aasp.pretrain.objective import build_objective
 from aasp.pretrain.recipe import Recipe
 from aasp.training import checkpoint
 from aasp.training.checkpoint import latest
@@ -305,7 +305,7 @@ def test_info_knows_all_steps(data: Path, run: Path, capsys: pytest.CaptureFixtu
 
 
 def test_a_run_gives_all_that_it_trains(made: Path) -> None:
-    initial, objective = read_initial(made / "run"), PretrainObjective(recipe())
+    initial, objective = read_initial(made / "run"), build_objective(recipe())
     _, parts, *more = initial.load_into(objective)
     assert more == [] and "student and teacher: stem, encoder; predictor; projector" in parts
     state = checkpoint.load(latest(made / "run")).model
@@ -322,7 +322,7 @@ def test_a_model_gives_student_and_teacher_its_weights(what: str, made: Path) ->
         classifier = AudioClassifier(AudioClassifierConfig(("a", "b"), encoder=encoder.config))
         classifier.encoder.load_state_dict(encoder.state_dict())
         classifier.save(made / what)
-    objective = PretrainObjective(recipe())
+    objective = build_objective(recipe())
     lines = read_initial(made / what).load_into(objective)
     for name, tensor in encoder.state_dict().items():
         assert torch.equal(objective.student.state_dict()[name], tensor)
@@ -336,7 +336,7 @@ def test_a_whitening_is_not_taken_and_the_remedy_is_printed(made: Path, tmp_path
     even = AudioEncoder(replace(encoder.config, whitened=4))
     even.load_state_dict(encoder.state_dict(), strict=False)
     even.save(tmp_path / "even")
-    objective = PretrainObjective(recipe())
+    objective = build_objective(recipe())
     lines = read_initial(tmp_path / "even").load_into(objective)
     assert "  not used: student and teacher: whitening" in lines
     assert (
@@ -348,7 +348,7 @@ def test_a_whitening_is_not_taken_and_the_remedy_is_printed(made: Path, tmp_path
 
 @pytest.mark.parametrize("what", ["conv", "conv/model"])
 def test_a_convolution_grows_into_aape_unchanged(what: str, made: Path) -> None:
-    conv, objective = aasp.load(made / "conv"), PretrainObjective(recipe())
+    conv, objective = aasp.load(made / "conv"), build_objective(recipe())
     before = objective.teacher.model.stem.lambda_encoder.head.weight.clone()
     lines = read_initial(made / what).load_into(objective)
     assert "stem.project" in lines[1] and "stem.fuse" in "".join(lines[2:])
@@ -364,7 +364,7 @@ def test_a_convolution_grows_into_aape_unchanged(what: str, made: Path) -> None:
 
 def test_tensors_that_fit_are_taken_and_the_rest_are_listed(made: Path) -> None:
     wider = {"predictor.width": "32", "model.encoder.depth": "2", "model.vector": "none", "model.frontend.mean": "-5"}
-    objective = PretrainObjective(recipe(**wider))
+    objective = build_objective(recipe(**wider))
     start = {name: tensor.clone() for name, tensor in objective.state_dict().items()}
     _, taken, new, unfit, differs = read_initial(made / "run").load_into(objective)
     parts = "stem, encoder.class_token, encoder.blocks.0, encoder.norm; projector"

@@ -16,7 +16,7 @@ from aasp.config import with_fields
 from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain import recipes
-from aasp.pretrain.objective import PretrainObjective
+from aasp.pretrain.objective import build_objective
 from aasp.training import optim
 
 STEPS = 12
@@ -34,7 +34,7 @@ def trained() -> AudioEncoder:
     }
     recipe = with_fields(recipes.get("aasp_tiny"), small | {"predictor.heads": 3, "steps": STEPS})
     torch.manual_seed(0)
-    objective = PretrainObjective(recipe).train()
+    objective = build_objective(recipe).train()
     optimizer = optim.adamw(objective)
     samples = recipe.model.frontend.samples(recipe.model.window_patches * recipe.model.stem.patch[0])
     batch = {"wave": torch.stack(list(signals(samples).values())), "length": torch.full((7,), samples)}

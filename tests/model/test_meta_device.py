@@ -17,7 +17,7 @@ from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import Encoder, EncoderConfig
 from aasp.pretrain import recipes
-from aasp.pretrain.objective import PretrainObjective
+from aasp.pretrain.objective import build_objective
 from aasp.stems import StemConfig
 from aasp.stems.aape import AaPEConfig
 from aasp.stems.conv import ConvConfig
@@ -46,7 +46,7 @@ def audio_encoder(stem: str, **fields: object) -> AudioEncoder:
 def objective(name: str) -> nn.Module:
     recipe = recipes.get(name)
     small = {"model.encoder.depth": 1, "model.vector": "none", "model.encoder.width": 48}
-    return PretrainObjective(with_fields(recipe, small))
+    return build_objective(with_fields(recipe, small))
 
 
 METHODS = ("aasp_tiny", "eat_tiny", "m2d_tiny", "matpac_tiny", "beats_tiny")

@@ -13,7 +13,7 @@ from aasp.config import with_fields
 from aasp.planning.step import REST, StepCost, step_cost
 from aasp.pretrain import recipes
 from aasp.pretrain.masking import draw_masks
-from aasp.pretrain.objective import PretrainObjective
+from aasp.pretrain.objective import build_objective
 from aasp.pretrain.recipe import Recipe
 from aasp.stems.conv import ConvConfig
 from plain import plain_tiny
@@ -76,7 +76,7 @@ def batch(recipe: Recipe, *shares: float) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("name", SETTINGS)
 def test_torch_counts_the_same_flops(name: str, padded: bool) -> None:
     recipe = small(name)
-    objective, cost = PretrainObjective(recipe), cost_of(name)
+    objective, cost = build_objective(recipe), cost_of(name)
     shares = [1.0, *(0.6 if padded else 1.0 for _ in range(recipe.data.batch - 1))]
     with sdpa_kernel(SDPBackend.MATH):  # the counter does not count the fused kernel
         with FlopCounterMode(display=False) as forward:
@@ -91,7 +91,7 @@ def test_torch_counts_the_same_flops(name: str, padded: bool) -> None:
 @pytest.mark.parametrize("name", SETTINGS)
 def test_parameters_are_counted(name: str) -> None:
     recipe = small(name)
-    objective, cost = PretrainObjective(recipe), cost_of(name)
+    objective, cost = build_objective(recipe), cost_of(name)
     numbers = lambda module, trained: sum(p.numel() for p in module.parameters() if p.requires_grad == trained)
     assert cost.trained == numbers(objective, True)
     assert cost.averaged == numbers(objective, False) >= numbers(objective.student, True)
@@ -100,7 +100,7 @@ def test_parameters_are_counted(name: str) -> None:
 def test_each_part_is_counted_where_it_belongs() -> None:
     recipe, parts = small("patch-local"), cost_of("patch-local").parts
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        PretrainObjective(recipe)(batch(recipe, 1.0, 1.0, 1.0))
+        build_objective(recipe)(batch(recipe, 1.0, 1.0, 1.0))
     counted = {name: sum(flops.values()) for name, flops in counter.get_flop_counts().items()}
     inner = {"teacher": ("teacher.model.stem", "teacher.model.encoder")}  # torch's table counts these in both lines
     for path in set(parts) - {"student", REST}:
@@ -128,7 +128,7 @@ def test_autograd_keeps_about_as_many_bytes(norm: str) -> None:
     """Within a tenth, under bf16, and without the weights of plain attention, which a fused one doesn't keep."""
     changes = {"model.encoder.norm": norm, "model.encoder.width": 128, "data.batch": 4, "masking.keep_ratio": 0.5}
     recipe = with_fields(small("convolution"), changes)
-    objective = PretrainObjective(recipe)
+    objective = build_objective(recipe)
     weights = {shape for p in objective.parameters() for shape in (tuple(p.shape), tuple(p.shape)[::-1])}
     kept: dict[int, torch.Tensor] = {}
 

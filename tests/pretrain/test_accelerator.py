@@ -14,7 +14,7 @@ from aasp.pretrain import recipes
 from aasp.pretrain.encoding import Clips
 from aasp.pretrain.losses.contrastive import contrastive_loss
 from aasp.pretrain.mixtures import MixingConfig, mixed_parts, mixed_with
-from aasp.pretrain.objective import PretrainObjective
+from aasp.pretrain.objective import build_objective
 from aasp.training import engine, optim
 from aasp.training.skipping import Skipping
 
@@ -48,7 +48,7 @@ def test_the_contrastive_loss_and_mixtures_use_no_index_on_the_host() -> None:
 def test_no_step_synchronises_with_the_host(name: str) -> None:
     recipe = with_fields(recipes.get(name), {"data.batch": 4})
     device = torch.device("cuda")
-    objective = PretrainObjective(recipe).to(device).train()
+    objective = build_objective(recipe).to(device).train()
     optimizer = optim.adamw(objective)
     trainable = [parameter for parameter in objective.parameters() if parameter.requires_grad]
     batch = {"wave": 0.1 * torch.randn(4, 15_600), "length": torch.tensor([15_600, 15_600, 12_000, 9_000])}

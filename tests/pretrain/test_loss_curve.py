@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from aasp.config import with_fields
-from aasp.pretrain.objective import PretrainObjective
+from aasp.pretrain.objective import build_objective
 from aasp.stems.aape import AaPEConfig
 from aasp.training import optim
 from plain import plain_tiny
@@ -39,7 +39,7 @@ def losses(name: str) -> list[float]:
         stem, encoder = AaPEConfig(taps=48, phase="even", gain="paper"), replace(recipe.model.encoder, norm="post")
         recipe = replace(recipe, model=replace(recipe.model, stem=stem, encoder=encoder))
     torch.manual_seed(recipe.seed)
-    objective = PretrainObjective(recipe).train()
+    objective = build_objective(recipe).train()
     optimizer = optim.adamw(objective)
     wave = 0.1 * torch.randn(6, 15_600, generator=torch.Generator().manual_seed(3))
     length = torch.full((6,), 15_600)

@@ -12,8 +12,9 @@ import torch
 from aasp.config import to_dict, with_fields
 from aasp.errors import AaspError
 from aasp.pretrain.masking import Masks
+from aasp.pretrain.methods import Method
 from aasp.pretrain.mixtures import MixingConfig
-from aasp.pretrain.objective import PretrainObjective
+from aasp.pretrain.objective import build_objective
 from aasp.pretrain.recipe import Recipe
 from aasp.stems.contract import Stem
 from plain import plain_tiny
@@ -41,9 +42,9 @@ def batch(*samples: int, seed: int = 0) -> dict[str, torch.Tensor]:
     return {"wave": wave, "length": torch.tensor(samples)}
 
 
-def build(recipe: Recipe) -> PretrainObjective:
+def build(recipe: Recipe) -> Method:
     torch.manual_seed(0)
-    objective = PretrainObjective(recipe)
+    objective = build_objective(recipe)
     if recipe.model.stem.kind == "aape":
         for model in (objective.student, objective.teacher.model):
             torch.manual_seed(1)

@@ -8,7 +8,7 @@ import torch
 from aasp.config import with_fields
 from aasp.errors import AaspError
 from aasp.pretrain import recipes
-from aasp.pretrain.objective import PretrainObjective
+from aasp.pretrain.objective import build_objective
 from aasp.pretrain.predictors import Predictor, PredictorConfig, build_predictor
 from aasp.pretrain.targets import standardised_patches
 from aasp.stems.conv import ConvStem
@@ -128,7 +128,7 @@ def test_every_form_learns(setting: str) -> None:
     }
     recipe = with_fields(recipes.get("aasp_tiny"), small | dict([setting.split("=")]))
     torch.manual_seed(0)
-    objective = PretrainObjective(recipe).train()
+    objective = build_objective(recipe).train()
     optimizer = torch.optim.AdamW([p for p in objective.parameters() if p.requires_grad], 2e-3)
     wave = 0.1 * torch.randn(4, 15_600) * torch.linspace(0.1, 1, 15_600) ** torch.arange(1, 5)[:, None]
     length = torch.tensor([15_600, 15_600, 12_000, 15_600])

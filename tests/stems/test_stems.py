@@ -267,12 +267,6 @@ def test_patches_are_gathered_for_all_views() -> None:
     assert gather_patches(tokens, index).shape == (2, 2, 2, 3)
 
 
-def test_the_old_name_of_gather_patches_is_read_with_a_warning() -> None:
-    with pytest.warns(FutureWarning, match="take is now gather_patches"):
-        from aasp.stems.contract import take
-    assert take is gather_patches
-
-
 @pytest.mark.parametrize(
     ("fields", "words"),
     [({"taps": 17}, "taps 17"), ({"taps": 8}, "taps 8"), ({"frames_per_token": 5}, "frames_per_token 5")],

@@ -14,7 +14,6 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from aasp.cli.old_names import old_names_in_one_line
 from aasp.errors import AaspError, ProcessLost
 
 COMMANDS = {
@@ -146,8 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: list[str]) -> int:
     """Run one command, and report its failures."""
     try:
-        with old_names_in_one_line():
-            code = _dispatch(argv)
+        code = _dispatch(argv)
         sys.stdout.flush()
         _print_cancelled()
         return code

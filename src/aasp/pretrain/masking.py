@@ -17,24 +17,22 @@ from torch import Tensor
 from aasp.config import check_range
 from aasp.devices import copied
 from aasp.errors import AaspError
-from aasp.fields import formerly, reads_old_names
+from aasp.fields import formerly
 
 
-@reads_old_names
 @dataclass(frozen=True)
 class MaskingConfig:
     """Masked views of a clip.
 
     Attributes:
         views: number V of masked views per clip.
-        keep_ratio: share of a clip's patches that are visible in a view (formerly `visible`).
+        keep_ratio: share of a clip's patches that are visible in a view.
         scheme: "inverse-block" keeps random square blocks, "random" single patches, "structured" whole time columns or
             whole subbands, chosen at random for each view; "clustered" hides random square blocks, as in SSAST, "spans"
             spans of time columns.
         block: side of a kept block, or length of a hidden span, in patches; the side of a hidden block is drawn for
             each view from `block` - 1 to `block` + 1.
-        block_overlap: share of patches that blocks may cover beyond `keep_ratio`, since they overlap (EAT's 0.07;
-            formerly `surplus`).
+        block_overlap: share of patches that blocks may cover beyond `keep_ratio`, since they overlap (EAT's 0.07).
         predicted: share of the hidden patches that are predicted; the loss on a random part is an unbiased estimate.
     """
 

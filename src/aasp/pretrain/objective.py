@@ -31,7 +31,3 @@ def build_objective(recipe: Recipe, gather: Gather = lambda tensor: (tensor, 0))
         text = f"exported is {objective.exported!r}, where it has no AudioEncoder"
         raise AaspError(f"method {name}: {text}; name the one to save, with a dot, as in 'student.'")
     return objective
-
-
-PretrainObjective = build_objective
-"""Former name, from when AaSP was the only method."""

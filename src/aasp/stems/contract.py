@@ -6,7 +6,6 @@ patches in time-major order (n = g * F + f), each P frames x R mel bins; n visib
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -223,14 +222,6 @@ def gather_own_patches(x_BVN: Tensor, index_BVn: Tensor) -> Tensor:
     """Gather values per view (B, V, N, ...) at indices (B, V, n) to (B, V, n, ...)."""
     clips, views = (torch.arange(size, device=x_BVN.device) for size in x_BVN.shape[:2])
     return x_BVN[clips[:, None, None], views[:, None], index_BVn]
-
-
-def __getattr__(name: str) -> object:
-    """`take` is the former name of `gather_patches`; methods outside the package may import it."""
-    if name == "take":
-        warnings.warn("aasp.stems.contract.take is now gather_patches", FutureWarning, stacklevel=2)
-        return gather_patches
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _turned(mel: Tensor, mels: int) -> str:

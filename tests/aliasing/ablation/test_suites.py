@@ -7,7 +7,7 @@ import pytest
 from aasp.aliasing.ablation.suite import SUITES, Cell, Suite
 from aasp.config import flat, to_dict
 from aasp.errors import AaspError
-from aasp.pretrain.objective import PretrainObjective
+from aasp.pretrain.objective import build_objective
 
 CELLS = [(suite, cell) for suite in SUITES.values() for cell in suite]
 # A stride is a patch and, for AaPE, a window that goes with it. A convolution has no window of its own to begin with.
@@ -42,7 +42,7 @@ def test_a_cell_differs_from_another_in_one_thing(suite: Suite, cell: Cell) -> N
 def test_its_recipe_can_be_built(suite: Suite, cell: Cell) -> None:
     recipe = cell.recipe(7, 3)
     assert (recipe.steps, recipe.seed) == (7, 3)
-    PretrainObjective(recipe)
+    build_objective(recipe)
     assert cell.asks
 
 
