@@ -116,9 +116,12 @@ def test_of_very_many_rows_some_are_points_over_the_density_of_all(
     assert base64.b64decode(data["density"]).startswith(b"\x89PNG")
 
 
-def test_similar_rows_lie_together_also_beyond_the_fitted_ones(indexed: Callable[..., Index]) -> None:
+def test_similar_rows_lie_together_also_beyond_the_fitted_ones(
+    indexed: Callable[..., Index], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aasp.explore.layout.FITTED", 120)
     index = indexed(count=240, files=0, spread=0.1)
-    places = on_plane(index.vectors, fitted=120)
+    places = on_plane(index.vectors)
     assert np.abs(places).max() == pytest.approx(1, abs=1e-6)
     away = np.linalg.norm(places[:, None] - places, axis=-1) + 9 * np.eye(240)
     assert (away.argmin(1) % 3 == np.arange(240) % 3).all()

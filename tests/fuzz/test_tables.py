@@ -47,7 +47,7 @@ def test_a_manifest(tmp_path_factory: pytest.TempPathFactory, table: tuple[str, 
     name, content = table
     file = tmp_path_factory.getbasetemp() / name
     file.write_bytes(content)
-    found = right_or_one_line(lambda: Manifest.open(file, workers=1))
+    found = right_or_one_line(lambda: Manifest.open(file))
     if found is not None:
         manifest, skipped = found
         assert len(manifest) and all(Path(path).is_absolute() for path in manifest.paths)

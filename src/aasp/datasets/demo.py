@@ -1,4 +1,4 @@
-"""The demo's data: labelled notes and modulated signals, generated from a seed. Nothing is downloaded.
+"""The demo's data: labelled notes and modulated signals, generated from a fixed seed. Nothing is downloaded.
 
     out/train, out/valid, out/test    FLAC, 16 kHz mono, 2.5 s each
     out/index.csv                     every clip; a label that does not apply to a clip is empty
@@ -27,6 +27,7 @@ from aasp.files import sync
 
 VERSION = 1
 RATE = 16_000
+SEED = 0
 SPLITS = ("train", "valid", "test")
 VELOCITIES = (50, 75, 100, 127)
 COLUMNS = {
@@ -57,16 +58,13 @@ class Clip:
     row: dict[str, str]
 
 
-def build(
-    out: str | Path, *, seed: int = 0, size: Size | None = None, progress: Callable[[int], object] | None = None
-) -> Path:
+def build(out: str | Path, *, size: Size | None = None, progress: Callable[[int], object] | None = None) -> Path:
     """Make the demo's data, unless it exists.
 
-    It is built beside `out` and renamed when complete; the same seed and size give the same files.
+    It is built beside `out` and renamed when complete; the same size gives the same files.
 
     Args:
         out: the folder to make.
-        seed: seed of all random draws.
         size: size of the data; the default is 1008 notes and 816 signals.
         progress: called with the number of clips written so far.
 
@@ -77,7 +75,7 @@ def build(
         AaspError: `out` contains something else, or the packages that render notes are missing.
     """
     out, size = Path(out), size or Size()
-    made = {"version": VERSION, "seed": seed, "notes": size.notes, "voices": list(size.voices)}
+    made = {"version": VERSION, "seed": SEED, "notes": size.notes, "voices": list(size.voices)}
     if out.exists():
         if _made(out) != made:
             raise AaspError(f"not this demo's data: {out}; move it away or choose another folder")
@@ -87,7 +85,7 @@ def build(
     for split in SPLITS:
         (beside / split).mkdir(parents=True)
     rows = []
-    for clip in _clips(seed, size):
+    for clip in _clips(size):
         soundfile.write(beside / clip.row["path"], clip.wave, RATE, subtype="PCM_16")
         rows.append(clip.row)
         if progress is not None:
@@ -106,15 +104,15 @@ def _made(out: Path) -> dict | None:
         return None
 
 
-def _clips(seed: int, size: Size) -> Iterator[Clip]:
+def _clips(size: Size) -> Iterator[Clip]:
     if size.notes:  # without notes, the packages that render them are not needed
-        yield from _notes(seed, size.notes)
-    yield from _signals(seed, size.voices)
+        yield from _notes(size.notes)
+    yield from _signals(size.voices)
 
 
-def _notes(seed: int, count: int) -> Iterator[Clip]:
+def _notes(count: int) -> Iterator[Clip]:
     for instrument in notes.INSTRUMENTS:
-        rng = np.random.default_rng([seed, 0, instrument.program])
+        rng = np.random.default_rng([SEED, 0, instrument.program])
         keys = _spread(instrument.low, instrument.high, count, rng)
         velocities = rng.choice(VELOCITIES, count).tolist()
         name = f"{instrument.family}_{instrument.name.replace(' ', '-')}"
@@ -138,11 +136,11 @@ def _spread(low: int, high: int, count: int, rng: np.random.Generator) -> list[i
     return np.concatenate(rounds)[:count].tolist()
 
 
-def _signals(seed: int, voices: tuple[int, int, int]) -> Iterator[Clip]:
+def _signals(voices: tuple[int, int, int]) -> Iterator[Clip]:
     for number_of_kind, kind in enumerate(modulations.KINDS):
         splits = np.repeat(SPLITS, voices).tolist()
         for number, split in enumerate(splits):
-            rng = np.random.default_rng([seed, 1, number_of_kind, number])
+            rng = np.random.default_rng([SEED, 1, number_of_kind, number])
             voice = modulations.Voice.draw(kind, number, rng)
             for rate in modulations.RATES:
                 hertz = rate * (1 + modulations.JITTER * rng.uniform(-1, 1))

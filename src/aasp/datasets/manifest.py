@@ -62,7 +62,6 @@ class Manifest:
         cls,
         path: str | Path,
         *,
-        workers: int = WORKERS,
         path_column: str | None = None,
         channels: Channels | str = "mean",
     ) -> tuple[Manifest, list[Skipped]]:
@@ -78,7 +77,6 @@ class Manifest:
                 has integers if all its values are integers as written; else strings.
                 Also tar shards, Parquet files with a column of sounds, folders and patterns of these, and URLs
                 (`aasp.datasets.sources`).
-            workers: threads.
             path_column: an index's column of paths, if not `path`.
             channels: which channels of multi-channel files are read (`aasp.audio.channels`), unless the index's own
                 column `channel` has a choice. With "each" a file has one row per channel.
@@ -90,7 +88,7 @@ class Manifest:
             AaspError: no such path, no `path` column, or no audio in the folder.
             NothingUsable: no file is usable.
         """
-        manifest, skipped = _open(path, workers=workers, trusting=True, path_column=path_column)
+        manifest, skipped = _open(path, workers=WORKERS, trusting=True, path_column=path_column)
         return manifest.choosing(channels), skipped
 
     def __len__(self) -> int:

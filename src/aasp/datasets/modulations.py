@@ -69,7 +69,7 @@ class Voice:
         return self.level * wave
 
 
-def _ring(clicks: np.ndarray, frequency: float, seconds: float = 0.004) -> np.ndarray:
-    """Filter clicks with a resonance at `frequency` that decays to 1/e in `seconds`; peak about 1."""
-    pole = np.exp(-1 / (seconds * RATE) + 2j * np.pi * frequency / RATE)
+def _ring(clicks: np.ndarray, frequency: float) -> np.ndarray:
+    """Filter clicks with a resonance at `frequency` that decays to 1/e in 4 ms; peak about 1."""
+    pole = np.exp(-1 / (0.004 * RATE) + 2j * np.pi * frequency / RATE)
     return lfilter([1.0, -pole.real], [1.0, -2 * pole.real, abs(pole) ** 2], clicks).clip(-1, 1).astype(np.float32)

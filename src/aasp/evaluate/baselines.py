@@ -27,7 +27,7 @@ from aasp.errors import AaspError
 from aasp.evaluate.head import LinearHead
 from aasp.evaluate.probe import Chosen, ProbeResult, score_heads
 from aasp.evaluate.task import Task
-from aasp.features.logmel import LogMel, LogMelConfig
+from aasp.features.logmel import LogMel
 
 RATE, WINDOW, HOP, FFT, BANDS = 16_000, 400, 160, 512, 40
 C = 0.05
@@ -40,16 +40,13 @@ def statistics_40(sounds: Iterable[Sound | PathLike[str]]) -> np.ndarray:
     return np.stack([_statistics_40(_wave(sound, RATE)) for sound in sounds])
 
 
-def statistics_128(
-    sounds: Iterable[Sound | PathLike[str]], config: LogMelConfig | None = None
-) -> dict[tuple[str, str], np.ndarray]:
+def statistics_128(sounds: Iterable[Sound | PathLike[str]]) -> dict[tuple[str, str], np.ndarray]:
     """Mean, and mean and deviation, over time of each sound's normalised log-mel.
 
     Returns:
         `("log-mel", "mean")`: (n, M) and `("log-mel", "mean+std")`: (n, 2 M).
     """
-    front = LogMel(config)
-    return _statistics_128([_wave(sound, front.config.rate) for sound in sounds], front)
+    return _statistics_128(_wave(sound, RATE) for sound in sounds)
 
 
 def statistics(sounds: Iterable[Sound | PathLike[str]]) -> dict[tuple[str, str], np.ndarray]:
@@ -59,7 +56,7 @@ def statistics(sounds: Iterable[Sound | PathLike[str]]) -> dict[tuple[str, str],
         `statistics_40` under the key `BANDS_40`, (n, 160), and `statistics_128` under its own keys.
     """
     waves = [_wave(sound, RATE) for sound in sounds]
-    return {BANDS_40: np.stack([_statistics_40(wave) for wave in waves]), **_statistics_128(waves, LogMel())}
+    return {BANDS_40: np.stack([_statistics_40(wave) for wave in waves]), **_statistics_128(waves)}
 
 
 def fixed_probe(X: np.ndarray, task: Task) -> ProbeResult:
@@ -96,8 +93,8 @@ def _wave(sound: Sound | PathLike[str], rate: int) -> np.ndarray:
     return read_sound(fspath(sound) if isinstance(sound, PathLike) else sound, rate=rate)
 
 
-def _statistics_128(waves: Iterable[np.ndarray], front: LogMel) -> dict[tuple[str, str], np.ndarray]:
-    mean, std = [], []
+def _statistics_128(waves: Iterable[np.ndarray]) -> dict[tuple[str, str], np.ndarray]:
+    front, mean, std = LogMel(), [], []
     for wave in waves:
         mel_TM = front(torch.from_numpy(wave)[None])[0][0].double()
         mean.append(mel_TM.mean(0).numpy())

@@ -89,7 +89,8 @@ def kept_features(
 
     def compute(some: Sequence[Sound], show: Callable[[int], object]) -> Vectors:
         below = needs_layers(encoder, keys)
-        for positions, one in batches(encoder, some, unusable, skipped is None, below, None, running, show):
+        options: dict[str, Any] = {"layers": below, "running": running, "show": show}
+        for positions, one in batches(encoder, some, unusable, strict=skipped is None, **options):
             yield positions, pooled(encoder, one, keys)
 
     kept = kept_vectors(made_by, sounds, keys, folder, compute, progress)

@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.metrics import average_precision_score, confusion_matrix, precision_recall_fscore_support
 
 BINS = 10
+"""Of equal width; a probability on an edge belongs to the bin below, as in scikit-learn."""
 
 
 @dataclass(frozen=True)
@@ -103,18 +104,17 @@ def mistakes(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     return rows[np.argsort(-highest[rows], kind="stable")]
 
 
-def reliability(said: np.ndarray, happened: np.ndarray, bins: int = BINS) -> Reliability:
+def reliability(said: np.ndarray, happened: np.ndarray) -> Reliability:
     """Compare predicted probabilities with outcomes.
 
     Args:
         said: predicted probabilities, (n,).
         happened: whether each predicted case was true, (n,).
-        bins: of equal width; a probability on an edge belongs to the bin below, as in scikit-learn.
     """
-    number = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], said)
-    cases = np.bincount(number, minlength=bins)
+    number = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], said)
+    cases = np.bincount(number, minlength=BINS)
     some = cases > 0
-    mean = lambda values: np.bincount(number, values, bins)[some] / cases[some]
+    mean = lambda values: np.bincount(number, values, BINS)[some] / cases[some]
     return Reliability(mean(said), mean(happened), cases[some])
 
 

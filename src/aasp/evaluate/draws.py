@@ -33,9 +33,7 @@ def thinned(rows: np.ndarray, groups: np.ndarray | None, most: int, seed: int = 
     return np.sort(order[np.arange(most) * len(rows) // most])
 
 
-def thin_set(
-    labelled: LabelledSet, seconds: np.ndarray, *, clips: int, hours: float, seed: int = 0
-) -> tuple[LabelledSet, np.ndarray]:
+def thin_set(labelled: LabelledSet, seconds: np.ndarray, *, clips: int, hours: float) -> tuple[LabelledSet, np.ndarray]:
     """A subset of at most `clips` clips and `hours` hours: each part or fold keeps its share, thinned within groups.
 
     The draw ignores labels, so that two label columns of one index keep the same clips.
@@ -44,7 +42,6 @@ def thin_set(
         labelled: the set.
         seconds: duration of each of its clips, (n,).
         clips, hours: upper limits.
-        seed: of the draw.
 
     Returns:
         The subset, and the seconds of its clips.
@@ -56,7 +53,7 @@ def thin_set(
     groups = None if labelled.groups is None else np.array(labelled.groups)
     kept = np.concatenate(
         [
-            thinned(rows, groups, max(1, int(share * len(rows))), seed)
+            thinned(rows, groups, max(1, int(share * len(rows))))
             for rows in (np.flatnonzero(parts == part) for part in sorted(set(labelled.parts)))
         ]
     )

@@ -9,7 +9,7 @@ n sounds, B clips of a batch, G time patches, F subbands, D width.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,9 +26,8 @@ from aasp.errors import AaspError
 from aasp.evaluate.prefetch import BATCH, WORKERS, Refused, decoded
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.model.embeddings import Embedder, Embeddings
-from aasp.model.pooling import POOLINGS, Pooling, over_frequency
+from aasp.model.pooling import POOLINGS, over_frequency
 from aasp.model.readout import Key, check_keys, read
-from aasp.model.timestamps import over_time, shifts
 from aasp.training.precision import Precision, autocast, for_vectors
 
 Progress = Callable[[int, int], object]
@@ -148,8 +147,6 @@ def embedded(
     sounds: Sequence[Sound],
     *,
     layers: bool = False,
-    pooling: Pooling | Sequence[Key] | None = None,
-    hop: float | None = None,
     running: Running = PLAIN,
     skipped: list[Skipped] | None = None,
     progress: Progress | None = None,
@@ -157,15 +154,14 @@ def embedded(
     """Embed whole sounds batch by batch: yields their rows in `sounds` and the encoder's output.
 
     Args:
-        layers, pooling: passed to the encoder.
-        hop: seconds between the vectors over time (`timestamps`, `seconds` and `valid`); a time patch if omitted.
+        layers: passed to the encoder.
         encoder, sounds, running, skipped, progress: as in `clip_features`.
     """
     unusable: list[Skipped] = []
     done = 0
     show = None if progress is None else lambda now: progress(now, len(sounds))
-    encode = None if hop is None else finely(encoder, hop, layers, pooling)
-    for rows, found in batches(encoder, sounds, unusable, skipped is None, layers, pooling, running, show, encode):
+    options: dict[str, Any] = {"layers": layers, "running": running, "show": show}
+    for rows, found in batches(encoder, sounds, unusable, strict=skipped is None, **options):
         yield rows, found
         done += len(rows)
     if not done:
@@ -178,9 +174,9 @@ def batches(
     encoder: Embedder,
     sounds: Sequence[Sound],
     unusable: list[Skipped],
+    *,
     strict: bool,
     layers: bool = False,
-    pooling: Pooling | Sequence[Key] | None = None,
     running: Running = PLAIN,
     show: Callable[[int], object] | None = None,
     encode: Callable[[Tensor, Tensor], Any] | None = None,
@@ -199,7 +195,7 @@ def batches(
         unusable.append(left_out(sounds[row], error))
 
     done = 0
-    encode = encode or (lambda wave, lengths: encoder(wave, lengths, layers=layers, pooling=pooling))
+    encode = encode or (lambda wave, lengths: encoder(wave, lengths, layers=layers))
     for rows, found in encoded_batches(encoder, sounds, refused, encode, running):
         assert found is not None
         yield rows, found
@@ -240,28 +236,6 @@ def encoded_batches(
     finally:
         read_ahead.close()
         encoder.train(training)
-
-
-def finely(
-    encoder: Embedder, hop: float, layers: bool = False, pooling: Pooling | Sequence[Key] | None = None
-) -> Callable[[Tensor, Tensor], Embeddings]:
-    """A function from waveforms and lengths to embeddings, with vectors over time at this hop.
-
-    Raises:
-        AaspError: the hop is not available, or the encoder is an exported one.
-    """
-    if not isinstance(encoder, AudioEncoder):
-        text = f"hop {hop:g} s: an exported model gives one vector per time patch"
-        raise AaspError(f"{text}; leave out hop, or use the model it was exported from")
-    shifts(encoder, hop)  # checks the hop before anything is decoded
-
-    def encode(wave: Tensor, lengths: Tensor) -> Embeddings:
-        mel, frames = encoder.mel(wave, lengths)
-        found = encoder.embed(mel, frames, layers=layers, pooling=pooling)
-        finer = over_time(encoder, mel, frames, hop, found)
-        return replace(found, timestamps=finer.vectors, seconds=finer.seconds, valid=finer.valid)
-
-    return encode
 
 
 def nothing_usable(unusable: Sequence[Skipped]) -> NothingUsable:

@@ -23,6 +23,7 @@ from aasp.evaluate.probe import Chosen, ProbeResult, Progress, choose_each, each
 from aasp.evaluate.task import Round, Task
 
 NEIGHBOURS = (1, 5, 10, 20, 50)
+"""Candidates for k, limited to the number of voters."""
 TEMPERATURE = 0.07
 CHUNK = 256
 
@@ -61,7 +62,6 @@ def knn_probe(
     features: Mapping[Any, np.ndarray],
     task: Task,
     *,
-    neighbours: Sequence[int] = NEIGHBOURS,
     progress: Progress | None = None,
 ) -> ProbeResult:
     """Choose features and k on validation, and let train and valid vote on test, in every round of `task`.
@@ -69,7 +69,6 @@ def knn_probe(
     Args:
         features: candidates: key, e.g. (layer, pooling), to embeddings (n, D).
         task: labels and rounds.
-        neighbours: candidates for k, limited to the number of voters.
         progress: called with (candidates done, candidates × rounds).
 
     Raises:
@@ -77,7 +76,7 @@ def knn_probe(
     """
 
     def choose(features: Mapping[Any, np.ndarray], r: Round, done: Callable[[], None]) -> Chosen:
-        ks = sorted({min(k, len(r.train)) for k in neighbours})
+        ks = sorted({min(k, len(r.train)) for k in NEIGHBOURS})
 
         def best(X: np.ndarray) -> tuple[float, ...]:
             votes = _voters(X, task, r.train, ks[0]).votes(X[r.valid], ks)

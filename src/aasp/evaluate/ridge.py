@@ -10,7 +10,7 @@ section 4.2.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from aasp.evaluate.metrics import rank
 from aasp.evaluate.probe import Chosen, ProbeResult, Progress, check_features, choose_each
 from aasp.evaluate.task import Round, Task
 
-# Ridge penalty over n D, the sum of the squared singular values.
+# Candidates for the penalty, over n D, the sum of the squared singular values.
 RIDGES = tuple(10.0 ** (k / 2) for k in range(-12, 1))
 
 Rank = tuple[float, float, float]
@@ -29,38 +29,31 @@ Ranking = Mapping[str, Mapping[Any, Rank]]
 """The rank of each candidate, by name of the round."""
 
 
-def ridge_ranking(
-    features: Mapping[Any, np.ndarray],
-    task: Task,
-    *,
-    ridges: Sequence[float] = RIDGES,
-) -> Ranking:
+def ridge_ranking(features: Mapping[Any, np.ndarray], task: Task) -> Ranking:
     """Rank each candidate on the valid part of each round, for `ridge_probe` and `linear_probe` to choose by.
 
     Args:
         features: candidates: key, e.g. (layer, pooling), to embeddings (n, D).
         task: labels and rounds.
-        ridges: candidates for the penalty, over n D.
 
     Raises:
         AaspError: a candidate has another number of clips than the task, or values that are not finite.
     """
     check_features(features, task)
-    return {r.name: {key: best_ridge(X, task, r, ridges) for key, X in features.items()} for r in task.rounds}
+    return {r.name: {key: best_ridge(X, task, r) for key, X in features.items()} for r in task.rounds}
 
 
 def ridge_probe(
     features: Mapping[Any, np.ndarray],
     task: Task,
     *,
-    ridges: Sequence[float] = RIDGES,
     ranking: Ranking | None = None,
     progress: Progress | None = None,
 ) -> ProbeResult:
     """Choose features and penalty on validation, train, and score on test, in every round of `task`.
 
     Args:
-        features, task, ridges: as in `ridge_ranking`.
+        features, task: as in `ridge_ranking`.
         ranking: result of `ridge_ranking` for these candidates (it may have others), if already computed.
         progress: called with (candidates done, candidates × rounds).
 
@@ -74,7 +67,7 @@ def ridge_probe(
     def choose(features: Mapping[Any, np.ndarray], r: Round, done: Callable[[], None]) -> Chosen:
         found = {}
         for key, X in features.items():
-            found[key] = ranking[r.name][key] if ranking else best_ridge(X, task, r, ridges)
+            found[key] = ranking[r.name][key] if ranking else best_ridge(X, task, r)
             done()
         key = max(found, key=found.__getitem__)
         ratio = found[key][-1]
@@ -84,13 +77,13 @@ def ridge_probe(
     return choose_each(features, task, choose, progress)
 
 
-def best_ridge(X: np.ndarray, task: Task, r: Round, ridges: Sequence[float] = RIDGES) -> Rank:
+def best_ridge(X: np.ndarray, task: Task, r: Round) -> Rank:
     """The rank of one candidate in one round, from embeddings (n, D) of the whole set."""
     fitted = LinearHeadSolver(X[r.train], task.y[r.train], len(task.classes))
     truth = task.y[r.valid]
     target = truth if task.multilabel else truth[:, None] == np.arange(len(task.classes))
-    found = fitted.ridge(fitted.coordinates(X[r.valid]), ridges)
+    found = fitted.ridge(fitted.coordinates(X[r.valid]), RIDGES)
     return max(
         (rank(truth, one)[0], -float(((one - target) ** 2).mean()), ratio)
-        for one, ratio in zip(found, ridges, strict=True)
+        for one, ratio in zip(found, RIDGES, strict=True)
     )

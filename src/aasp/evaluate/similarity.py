@@ -27,7 +27,7 @@ NEIGHBOURS = 4
 
 
 def few_labels(
-    vectors: np.ndarray, classes: np.ndarray, groups: np.ndarray, known: np.ndarray, test: np.ndarray, seed: int = 0
+    vectors: np.ndarray, classes: np.ndarray, groups: np.ndarray, known: np.ndarray, test: np.ndarray
 ) -> dict[int, Interval]:
     """Accuracy on test clips of ridge regression on a few labelled clips per class.
 
@@ -36,7 +36,6 @@ def few_labels(
         classes: of all clips, shape (n,).
         groups: group of each clip, resampled by the intervals, shape (n,).
         known, test: indices of the clips that labels are drawn from, and of the scored clips.
-        seed: of the draws.
 
     Returns:
         Accuracy by number of labels per class; a class with fewer clips uses all of them.
@@ -44,7 +43,7 @@ def few_labels(
     X, names = standardised(vectors, known), np.unique(classes)
     found = {}
     for count in LABELS:
-        rng, right = np.random.default_rng(seed), np.zeros(len(test))
+        rng, right = np.random.default_rng(0), np.zeros(len(test))
         for _ in range(DRAWS):
             drawn = np.concatenate([rng.permutation(known[classes[known] == name])[:count] for name in names])
             right += RidgeClassifier(alpha=PENALTY).fit(X[drawn], classes[drawn]).predict(X[test]) == classes[test]
@@ -75,9 +74,9 @@ def standardised(vectors: np.ndarray, known: np.ndarray) -> np.ndarray:
     return X / np.maximum(np.linalg.norm(X, axis=1, keepdims=True), 1e-12)
 
 
-def plane(embeddings: np.ndarray, *, seed: int = 0) -> np.ndarray:
+def plane(embeddings: np.ndarray) -> np.ndarray:
     """t-SNE of standardised embeddings (n, D), started from their principal components; shape (n, 2)."""
     standard = StandardScaler().fit_transform(embeddings.astype(np.float64))
-    reduced = PCA(min(30, *standard.shape), random_state=seed).fit_transform(standard)
+    reduced = PCA(min(30, *standard.shape), random_state=0).fit_transform(standard)
     perplexity = min(30.0, (len(embeddings) - 1) / 3)
-    return TSNE(init="pca", perplexity=perplexity, random_state=seed).fit_transform(reduced)
+    return TSNE(init="pca", perplexity=perplexity, random_state=0).fit_transform(reduced)

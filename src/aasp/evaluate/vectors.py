@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,13 +21,15 @@ from torch import Tensor
 from aasp.audio.io import AudioError
 from aasp.audio.priority import let_computing_first
 from aasp.audio.sounds import Sound, describe, read_sound
-from aasp.evaluate.features import Running, Timestamps, encoded_batches, finely, timestamps
+from aasp.errors import AaspError
+from aasp.evaluate.features import Running, Timestamps, encoded_batches, timestamps
 from aasp.evaluate.prefetch import Refused, check
 from aasp.features.logmel import LogMelConfig
+from aasp.model.audio_encoder import AudioEncoder
 from aasp.model.embeddings import Embedder, Embeddings
 from aasp.model.pooling import over_frequency
 from aasp.model.readout import Key
-from aasp.model.timestamps import interleaved, shifts
+from aasp.model.timestamps import interleaved, over_time, shifts
 from aasp.model.windows import window_starts
 from aasp.training.precision import autocast, for_vectors
 
@@ -97,11 +99,31 @@ def vectors(
 def _encoding(encoder: Embedder, wanted: VectorRequest) -> Callable[[Tensor, Tensor], tuple[Embeddings, Tensor]]:
     """A function from waveforms and lengths to embeddings and lengths."""
     if wanted.hop is not None:
-        encode = finely(encoder, wanted.hop, pooling=wanted.keys)
+        encode = _finely(encoder, wanted.hop, wanted.keys)
     else:
         every = any(layer < encoder.config.encoder.depth for layer in wanted.layers)
         encode = lambda wave, lengths: encoder(wave, lengths, layers=every, pooling=wanted.keys)
     return lambda wave, lengths: (encode(wave, lengths), lengths)
+
+
+def _finely(encoder: Embedder, hop: float, keys: Sequence[Key] | None) -> Callable[[Tensor, Tensor], Embeddings]:
+    """A function from waveforms and lengths to embeddings, with vectors over time at this hop.
+
+    Raises:
+        AaspError: the hop is not available, or the encoder is an exported one.
+    """
+    if not isinstance(encoder, AudioEncoder):
+        text = f"hop {hop:g} s: an exported model gives one vector per time patch"
+        raise AaspError(f"{text}; leave out hop, or use the model it was exported from")
+    shifts(encoder, hop)  # checks the hop before anything is decoded
+
+    def encode(wave: Tensor, lengths: Tensor) -> Embeddings:
+        mel, frames = encoder.mel(wave, lengths)
+        found = encoder.embed(mel, frames, pooling=keys)
+        finer = over_time(encoder, mel, frames, hop, found)
+        return replace(found, timestamps=finer.vectors, seconds=finer.seconds, valid=finer.valid)
+
+    return encode
 
 
 def _too_long(encoder: Embedder, sound: Sound) -> AudioError:

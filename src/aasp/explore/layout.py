@@ -21,11 +21,11 @@ PIXELS = 512
 _QUERIES = 2_048  # at once, to limit the size of their similarities
 
 
-def on_plane(vectors: np.ndarray, *, fitted: int = FITTED, seed: int = 0) -> np.ndarray:
+def on_plane(vectors: np.ndarray) -> np.ndarray:
     """Positions of unit vectors (N, D) on a plane, float32 (N, 2), from -1 to 1; similar vectors are close."""
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(vectors))[:fitted])
+    chosen = np.sort(np.random.default_rng(0).permutation(len(vectors))[:FITTED])
     base = np.asarray(vectors[chosen], np.float32)
-    places = _spiral(len(base)) if len(np.unique(base, axis=0)) < 4 else plane(base, seed=seed)
+    places = _spiral(len(base)) if len(np.unique(base, axis=0)) < 4 else plane(base)
     found = np.empty((len(vectors), 2))
     found[chosen] = places
     others = np.setdiff1d(np.arange(len(vectors)), chosen, assume_unique=True)
@@ -38,9 +38,9 @@ def on_plane(vectors: np.ndarray, *, fitted: int = FITTED, seed: int = 0) -> np.
     return ((found - (low + high) / 2) / max((high - low).max() / 2, 1e-9)).astype(np.float32)
 
 
-def clusters(vectors: np.ndarray, count: int, *, seed: int = 0) -> np.ndarray:
+def clusters(vectors: np.ndarray, count: int) -> np.ndarray:
     """Number of each row's k-means cluster, int64 (N,), 0 for the largest; at most `count` clusters."""
-    fit = MiniBatchKMeans(min(count, len(vectors)), batch_size=4_096, n_init=3, random_state=seed)
+    fit = MiniBatchKMeans(min(count, len(vectors)), batch_size=4_096, n_init=3, random_state=0)
     labels = fit.fit_predict(np.asarray(vectors, np.float32))
     _, of, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     rank = np.empty(len(sizes), np.int64)

@@ -108,7 +108,7 @@ def described(index: Index, row: int, similarity: float) -> dict[str, Any]:
 
 
 def moments(
-    index: Index, encoder: AudioEncoder, row: int, query_CD: np.ndarray, window: float, running: Running = PLAIN
+    index: Index, encoder: AudioEncoder, row: int, query_CD: np.ndarray, window: float
 ) -> tuple[list[tuple[float, float]], np.ndarray]:
     """Windows of a row's recording, overlapping by half, and their similarity to the nearest of a query's channels.
 
@@ -118,7 +118,6 @@ def moments(
         row: the row whose recording is searched.
         query_CD: the query's vectors, C of them.
         window: length of a window, in seconds.
-        running: batches and threads.
 
     Returns:
         (start, seconds) of each window, in order, and cosines, float32 (windows,).
@@ -130,4 +129,4 @@ def moments(
     (path,), channels = files(sound), channels_of(sound)
     spans = list(windows(duration(sound), window, window / 2, encoder.config.frontend.shortest_ms / 1000))
     parts = [Excerpt(path, start, seconds, channels) for start, seconds in spans]
-    return spans, (embed(index, encoder, parts, running) @ unit(query_CD).T).max(1)
+    return spans, (embed(index, encoder, parts) @ unit(query_CD).T).max(1)

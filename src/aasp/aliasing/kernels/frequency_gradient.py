@@ -29,7 +29,7 @@ TONE, PHASES = math.pi / 2, 64
 
 
 def frequency_gradient(
-    taps: int, window: Window, phase: Phase, distances: Sequence[float] = DISTANCES, alpha: float = ALPHA
+    taps: int, window: Window, phase: Phase, distances: Sequence[float] = DISTANCES
 ) -> tuple[list[float], list[float]]:
     """The gradient at each distance in radians per frame, for windows K and phases as in `bilateral_laplace`.
 
@@ -43,7 +43,7 @@ def frequency_gradient(
     away = torch.tensor(distances, dtype=torch.float64)
     away = torch.stack([away, -away])  # (2, distances)
     beta = (TONE + away[..., None]).repeat(1, 1, PHASES).requires_grad_()
-    decay = torch.tensor(alpha, dtype=torch.float64)
+    decay = torch.tensor(ALPHA, dtype=torch.float64)
     real, imag = bilateral_laplace(tone_RK[:, None], decay, beta[..., None], phase=phase, window=window, gain="unit")
     (gradient,) = torch.autograd.grad((real.square() + imag.square()).sum(), beta)
     towards = -gradient * away.sign()[..., None]

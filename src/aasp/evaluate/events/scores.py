@@ -22,28 +22,20 @@ COLLAR, SHARE = 0.2, 0.2
 """Tolerance of onsets and offsets in seconds; offsets: or, if that is more, this share of the event's length."""
 
 
-def segment_counts(
-    truth: Sequence[Event], said: Sequence[Event], classes: Sequence[str], seconds: float, segment: float = SEGMENT
-) -> np.ndarray:
+def segment_counts(truth: Sequence[Event], said: Sequence[Event], classes: Sequence[str], seconds: float) -> np.ndarray:
     """Hits, false alarms and misses of each class (3, K) over a sound's segments; an event is in all it overlaps."""
-    there, detected = (_segments(events, classes, seconds, segment) for events in (truth, said))
+    there, detected = (_segments(events, classes, seconds) for events in (truth, said))
     return np.stack([(there & detected).sum(0), (~there & detected).sum(0), (there & ~detected).sum(0)])
 
 
-def event_counts(
-    truth: Sequence[Event],
-    said: Sequence[Event],
-    classes: Sequence[str],
-    collar: float = COLLAR,
-    share: float = SHARE,
-) -> np.ndarray:
+def event_counts(truth: Sequence[Event], said: Sequence[Event], classes: Sequence[str]) -> np.ndarray:
     """Hits, false alarms and misses of each class (3, K) over a sound's events, by a maximum matching."""
     counts = np.zeros((3, len(classes)), dtype=np.int64)
     for k, name in enumerate(classes):
         ours, theirs = ([one for one in events if one.label == name] for events in (truth, said))
         hits = 0
         if ours and theirs:
-            near = [[_near(a, b, collar, share) for b in theirs] for a in ours]
+            near = [[_near(a, b) for b in theirs] for a in ours]
             hits = int((maximum_bipartite_matching(csr_matrix(near)) >= 0).sum())
         counts[:, k] = hits, len(theirs) - hits, len(ours) - hits
     return counts
@@ -64,15 +56,15 @@ def macro_f1(counts: np.ndarray) -> float:
     return float(f1.mean()) if there.any() else math.nan
 
 
-def _segments(events: Sequence[Event], classes: Sequence[str], seconds: float, segment: float) -> np.ndarray:
+def _segments(events: Sequence[Event], classes: Sequence[str], seconds: float) -> np.ndarray:
     place = {name: k for k, name in enumerate(classes)}
-    rows = np.zeros((math.ceil(seconds / segment), len(classes)), dtype=bool)
+    rows = np.zeros((math.ceil(seconds / SEGMENT), len(classes)), dtype=bool)
     for one in events:
-        first, last = (round(at / segment, 5) for at in (one.start, one.end))  # edges from fp32: 32 s can be 32.000001
+        first, last = (round(at / SEGMENT, 5) for at in (one.start, one.end))  # edges from fp32: 32 s can be 32.000001
         rows[math.floor(first) : math.ceil(last), place[one.label]] = True
     return rows
 
 
-def _near(truth: Event, said: Event, collar: float, share: float) -> bool:
-    reach = max(collar, share * (truth.end - truth.start))
-    return abs(truth.start - said.start) <= collar and abs(truth.end - said.end) <= reach
+def _near(truth: Event, said: Event) -> bool:
+    reach = max(COLLAR, SHARE * (truth.end - truth.start))
+    return abs(truth.start - said.start) <= COLLAR and abs(truth.end - said.end) <= reach

@@ -42,7 +42,6 @@ def step_probabilities(
     hop: float | None = None,
     running: Running = PLAIN,
     skipped: list[Skipped],
-    progress: Progress | None = None,
 ) -> list[Steps | None]:
     """Probabilities over time of each sound; None for a sound that can't be used.
 
@@ -52,7 +51,6 @@ def step_probabilities(
         hop: seconds between steps, as in `AudioEncoder.over_time`.
         running: precision, batches and threads.
         skipped: collects sounds that can't be used, each once.
-        progress: called with (sounds done, n), over all models.
 
     Raises:
         AaspError: the hop is not available.
@@ -60,8 +58,7 @@ def step_probabilities(
     each: list[list[Steps | None]] = []
     for number, classifier in enumerate(classifiers):
         unusable: list[Skipped] = []
-        show = None if progress is None else _part(progress, number, len(classifiers), len(sounds))
-        each.append(_steps(classifier, sounds, hop, running, unusable, show))
+        each.append(_steps(classifier, sounds, hop, running, unusable))
         skipped.extend(unusable if number == 0 else ())
     found: list[Steps | None] = []
     for ones in zip(*each, strict=True):
@@ -129,21 +126,13 @@ def unpacked(file: Mapping[str, np.ndarray]) -> list[Steps | None]:
 
 
 def counted(
-    steps: Sequence[Steps],
-    events: Sequence[Sequence[Event]],
-    classes: Sequence[str],
-    how: Detection | None = None,
+    steps: Sequence[Steps], events: Sequence[Sequence[Event]], classes: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Hits, false alarms and misses of each sound, (n, 3, K) each: segment-based, and event-based."""
-    how = how or Detection()
-    said = [detect("", one.edges, one.probabilities, classes, how) for one in steps]
+    said = [detect("", one.edges, one.probabilities, classes, Detection()) for one in steps]
     pairs = list(zip(steps, events, said, strict=True))
     segments = [segment_counts(true, found, classes, one.seconds) for one, true, found in pairs]
     return np.array(segments), np.array([event_counts(true, found, classes) for _, true, found in pairs])
-
-
-def _part(progress: Progress, number: int, parts: int, sounds: int) -> Progress:
-    return lambda done, total: progress((number * sounds + done) // parts, sounds)
 
 
 def _steps(
@@ -152,17 +141,13 @@ def _steps(
     hop: float | None,
     running: Running,
     unusable: list[Skipped],
-    progress: Progress | None,
 ) -> list[Steps | None]:
     found: list[Steps | None] = [None] * len(sounds)
-    show = None if progress is None else lambda now: progress(now, len(sounds))
     encode = lambda wave, lengths: classifier.over_time(wave, lengths, hop=hop)
     training = classifier.training
     classifier.eval()
     try:
-        for rows, said in batches(
-            classifier.encoder, sounds, unusable, False, running=running, show=show, encode=encode
-        ):
+        for rows, said in batches(classifier.encoder, sounds, unusable, strict=False, running=running, encode=encode):
             assert isinstance(said, OverTime)
             values = classifier.probabilities(said.vectors).cpu().numpy()
             valid, centres = said.valid.cpu().numpy(), said.seconds.cpu().double().numpy()

@@ -5,7 +5,7 @@ n sounds, K classes, w windows of a sound.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,11 +47,7 @@ class Prediction:
 
 
 def class_probabilities(
-    classifier: AudioClassifier,
-    sounds: Sequence[Sound],
-    *,
-    skipped: list[Skipped] | None = None,
-    progress: Progress | None = None,
+    classifier: AudioClassifier, sounds: Sequence[Sound], *, skipped: list[Skipped] | None = None
 ) -> np.ndarray:
     """Class probabilities of each sound, float32 (n, K), in fp32 on the classifier's own device.
 
@@ -59,14 +55,12 @@ def class_probabilities(
         classifier: the model.
         sounds: n sounds to classify.
         skipped: collects sounds that can't be used, whose rows are then NaN; if omitted, the first of them raises.
-        progress: called with (sounds done, n).
 
     Raises:
         AaspError: a sound can't be used, or none can; or the outputs are not finite (`NotFinite`).
     """
     unusable: list[Skipped] = []
-    show = None if progress is None else lambda now: progress(now, len(sounds))
-    out = _probabilities(classifier, sounds, unusable, strict=skipped is None, show=show)
+    out = _probabilities(classifier, sounds, unusable, strict=skipped is None)
     nowhere = ~np.isfinite(out).all(axis=1)
     if nowhere.sum() > len(unusable):
         text = f"the classifier's outputs are not finite for {nowhere.sum() - len(unusable)} of {len(sounds)} clips"
@@ -200,7 +194,6 @@ def _probabilities(
     sounds: Sequence[Sound],
     unusable: list[Skipped],
     strict: bool = False,
-    show: Callable[[int], object] | None = None,
     running: Running = PLAIN,
 ) -> np.ndarray:
     """`class_probabilities` without an error if no sound can be used."""
@@ -209,7 +202,7 @@ def _probabilities(
     classifier.eval()  # otherwise batch normalisation would use the statistics of each batch
     try:
         for rows, found in batches(
-            classifier.encoder, sounds, unusable, strict, layers=classifier.reads_layers, running=running, show=show
+            classifier.encoder, sounds, unusable, strict=strict, layers=classifier.reads_layers, running=running
         ):
             with torch.inference_mode():
                 logits = classifier.classify(found.stages, found.valid)
