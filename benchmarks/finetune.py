@@ -17,7 +17,7 @@ import torch
 
 from aasp.datasets.benchmarks.open import open_labelled
 from aasp.evaluate.finetune.data import Finetuning
-from aasp.evaluate.finetune.recipe import lp_ft
+from aasp.evaluate.finetune.recipes import lp_ft
 from aasp.evaluate.finetune.run import finetune
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain import recipes

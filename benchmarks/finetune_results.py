@@ -24,7 +24,7 @@ import torch
 import aasp
 from aasp.config import with_fields
 from aasp.datasets.benchmarks.open import open_labelled
-from aasp.evaluate.finetune import recipe as recipes
+from aasp.evaluate.finetune import recipes
 from aasp.evaluate.finetune.data import Finetuning
 from aasp.evaluate.finetune.results import minutes
 from aasp.evaluate.finetune.run import Outcome, finetune

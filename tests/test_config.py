@@ -7,7 +7,7 @@ import pytest
 from aasp.cli.arguments import settings
 from aasp.config import flat, from_dict, to_dict, with_fields
 from aasp.errors import AaspError
-from aasp.evaluate.finetune import recipe as finetune_recipes
+from aasp.evaluate.finetune import recipes as finetune_recipes
 from aasp.pretrain import recipes
 from aasp.pretrain.recipe import Recipe
 from aasp.stems.aape import AaPEConfig

@@ -26,7 +26,7 @@ from aasp.encoders.contract import EncoderEmbeddings
 from aasp.encoders.vectors import clip_vectors
 from aasp.errors import AaspError
 from aasp.evaluate.finetune.data import Finetuning
-from aasp.evaluate.finetune.recipe import tiny
+from aasp.evaluate.finetune.recipes import tiny
 from aasp.features.logmel import LogMel
 from aasp.hf import AaspModel
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig

@@ -177,7 +177,7 @@ def test_linear_probing_then_fine_tuning(done: Shell) -> None:
 
 def test_a_user_defined_recipe(done: Shell, capsys: pytest.CaptureFixture[str]) -> None:
     Path("own_recipes.py").write_text(
-        "from dataclasses import replace\nfrom aasp.evaluate.finetune.recipe import words\n"
+        "from dataclasses import replace\nfrom aasp.evaluate.finetune.recipes import words\n"
         "def mine():\n    return replace(words(), name='mine', summary='of my own', layer_decay=0.9)\n"
     )
     done("model", *INDEX, "--recipe", "own_recipes.py:mine", *SMALL)

@@ -6,7 +6,7 @@ import pytest
 
 from aasp.cli.main import main
 from aasp.config import flat, to_dict
-from aasp.evaluate.finetune import recipe as finetuning
+from aasp.evaluate.finetune import recipes as finetuning
 from aasp.pretrain import recipes
 
 

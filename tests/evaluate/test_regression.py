@@ -22,7 +22,7 @@ from aasp.evaluate.finetune.augment import AugmentConfig
 from aasp.evaluate.finetune.data import Finetuning, suited_to
 from aasp.evaluate.finetune.objective import FinetuneObjective
 from aasp.evaluate.finetune.predict import class_probabilities
-from aasp.evaluate.finetune.recipe import tiny
+from aasp.evaluate.finetune.recipes import tiny
 from aasp.evaluate.finetune.run import finetune
 from aasp.evaluate.metrics import r_squared
 from aasp.evaluate.probe import scores

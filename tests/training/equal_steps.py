@@ -23,7 +23,7 @@ from torch.overrides import TorchFunctionMode
 
 from aasp.config import with_fields
 from aasp.evaluate.finetune.objective import FinetuneObjective
-from aasp.evaluate.finetune.recipe import tiny
+from aasp.evaluate.finetune.recipes import tiny
 from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig
 from aasp.pretrain import recipes
 from aasp.pretrain.methods import METHODS

@@ -95,7 +95,7 @@ def train(arguments: Finetune, job: Finetuning) -> int:
 def finetuning_of(arguments: Finetune) -> Finetuning:
     """The requested model, data and recipe."""
     from aasp.config import with_fields
-    from aasp.evaluate.finetune import recipe as recipes
+    from aasp.evaluate.finetune import recipes
     from aasp.evaluate.finetune.data import Finetuning, suited_to
     from aasp.model.audio_encoder import load
     from aasp.model.folder import find, read_config

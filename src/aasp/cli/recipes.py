@@ -27,7 +27,7 @@ class Recipes:
 
 def run(argv: list[str]) -> int:
     arguments = parse(Recipes, argv, prog="aasp recipes")
-    from aasp.evaluate.finetune import recipe as finetuning
+    from aasp.evaluate.finetune import recipes as finetuning
     from aasp.pretrain import recipes as pretraining
 
     recipes = finetuning if arguments.finetune else pretraining

@@ -23,7 +23,7 @@ from aasp.cli.pretrain import Pretrain
 from aasp.errors import AaspError
 
 if TYPE_CHECKING:
-    from aasp.evaluate.finetune.fields import FinetuneRecipe
+    from aasp.evaluate.finetune.recipe import FinetuneRecipe
     from aasp.pretrain.recipe import Recipe
     from aasp.training.reproduction import Difference, Recorded
 
@@ -115,7 +115,7 @@ def _finetuned(recorded: Recorded, words: list[str], out: Path, data: Path | Non
     from aasp.cli.inputs import is_model
     from aasp.config import from_dict
     from aasp.datasets.fingerprint import contents
-    from aasp.evaluate.finetune.fields import FinetuneRecipe
+    from aasp.evaluate.finetune.recipe import FinetuneRecipe
 
     if data is not None:
         raise AaspError(f"--data {data}: it is for pre-training runs; put the labelled clips back where they were")

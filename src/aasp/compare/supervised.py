@@ -23,8 +23,8 @@ from aasp.config import fingerprint, to_dict
 from aasp.datasets.labelled import LabelledSet
 from aasp.errors import AaspError
 from aasp.evaluate.finetune.data import Finetuning, suited
-from aasp.evaluate.finetune.fields import FinetuneRecipe
 from aasp.evaluate.finetune.objective import FinetuneObjective
+from aasp.evaluate.finetune.recipe import FinetuneRecipe
 from aasp.evaluate.finetune.results import gathered
 from aasp.evaluate.finetune.run import finetune, round_folders
 from aasp.evaluate.probe import ProbeResult

@@ -25,7 +25,8 @@ from aasp.evaluate.draws import few_label_rounds
 from aasp.evaluate.features import clip_keys, embedded, own_keys, pooled
 from aasp.evaluate.finetune.data import Finetuning
 from aasp.evaluate.finetune.few_labels import few_label_result
-from aasp.evaluate.finetune.recipe import FinetuneRecipe, lp_ft
+from aasp.evaluate.finetune.recipe import FinetuneRecipe
+from aasp.evaluate.finetune.recipes import lp_ft
 from aasp.evaluate.knn import knn_probe
 from aasp.evaluate.linear import linear_probe
 from aasp.evaluate.probe import ProbeResult

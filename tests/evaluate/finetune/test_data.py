@@ -13,7 +13,7 @@ from aasp.audio.sounds import Recording
 from aasp.config import from_dict, to_dict
 from aasp.errors import AaspError
 from aasp.evaluate.finetune.data import Finetuning, TrainPart, clip_weights, measured
-from aasp.evaluate.finetune.fields import FinetuneRecipe
+from aasp.evaluate.finetune.recipe import FinetuneRecipe
 from aasp.model.audio_classifier import AudioClassifierConfig
 from aasp.model.audio_encoder import AudioEncoder
 

@@ -13,7 +13,7 @@ from aasp.evaluate.draws import few_label_rounds
 from aasp.evaluate.finetune.data import Finetuning, measured
 from aasp.evaluate.finetune.few_labels import cut, few_label_result
 from aasp.evaluate.finetune.objective import embeddings
-from aasp.evaluate.finetune.recipe import lp_ft
+from aasp.evaluate.finetune.recipes import lp_ft
 from aasp.evaluate.probe import ProbeResult
 from aasp.evaluate.task import Task
 from aasp.model.audio_classifier import AudioClassifier

@@ -27,7 +27,7 @@ from aasp.evaluate.finetune.over_time import (
     unpacked,
 )  # fmt: skip
 from aasp.evaluate.finetune.predict import class_probabilities
-from aasp.evaluate.finetune.recipe import events as recipe_of_events
+from aasp.evaluate.finetune.recipes import events as recipe_of_events
 from aasp.evaluate.finetune.results import PREDICTIONS, Outcome, event_scores, write_results
 from aasp.evaluate.finetune.run import finetune
 from aasp.evaluate.finetune.targets import Targets, step_labels

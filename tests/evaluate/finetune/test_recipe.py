@@ -12,7 +12,7 @@ import pytest
 from aasp.config import with_fields
 from aasp.datasets.benchmarks import BENCHMARKS
 from aasp.errors import AaspError
-from aasp.evaluate.finetune import recipe as recipes
+from aasp.evaluate.finetune import recipes
 from aasp.evaluate.finetune.augment import AugmentConfig
 from aasp.evaluate.finetune.data import suited
 from aasp.evaluate.finetune.recipe import FinetuneRecipe
@@ -117,7 +117,7 @@ def test_the_measured_settings_have_names() -> None:
 
 OWN = """
 from dataclasses import replace
-from aasp.evaluate.finetune.recipe import lp_ft
+from aasp.evaluate.finetune.recipes import lp_ft
 
 def mine():
     return replace(lp_ft(), name="mine", steps=7)

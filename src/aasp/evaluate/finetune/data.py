@@ -21,10 +21,10 @@ from aasp.datasets.index import Skipped
 from aasp.datasets.labelled import LabelledSet
 from aasp.datasets.pipeline import CropPipeline
 from aasp.errors import AaspError
-from aasp.evaluate.finetune import recipe as recipes
-from aasp.evaluate.finetune.fields import FinetuneRecipe
+from aasp.evaluate.finetune import recipes
 from aasp.evaluate.finetune.identity import clips_hash, labels_hash
-from aasp.evaluate.finetune.recipe import RECIPES, clips, speech_commands, tiny
+from aasp.evaluate.finetune.recipe import FinetuneRecipe
+from aasp.evaluate.finetune.recipes import RECIPES, clips, speech_commands, tiny
 from aasp.evaluate.finetune.targets import moments
 from aasp.evaluate.task import Round, Task
 from aasp.features.contract import FrontEndConfig

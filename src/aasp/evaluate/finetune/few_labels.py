@@ -20,7 +20,8 @@ from aasp.errors import AaspError
 from aasp.evaluate.finetune.data import Finetuning, TrainPart
 from aasp.evaluate.finetune.objective import FinetuneObjective, begin_with, first_head
 from aasp.evaluate.finetune.predict import class_probabilities
-from aasp.evaluate.finetune.recipe import FinetuneRecipe, lp_ft
+from aasp.evaluate.finetune.recipe import FinetuneRecipe
+from aasp.evaluate.finetune.recipes import lp_ft
 from aasp.evaluate.probe import ProbeResult
 from aasp.evaluate.task import Round, Task
 from aasp.model.audio_classifier import AudioClassifier

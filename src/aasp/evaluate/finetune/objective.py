@@ -20,8 +20,8 @@ from aasp.audio.sounds import Sound
 from aasp.datasets.index import Skipped
 from aasp.evaluate.features import batches, nothing_usable
 from aasp.evaluate.finetune.augment import augmented
-from aasp.evaluate.finetune.fields import FinetuneRecipe
 from aasp.evaluate.finetune.norm import Gather, JoinedBatchNorm
+from aasp.evaluate.finetune.recipe import FinetuneRecipe
 from aasp.evaluate.head import LinearHead
 from aasp.evaluate.logistic import LinearHeadSolver
 from aasp.model.audio_classifier import AudioClassifier

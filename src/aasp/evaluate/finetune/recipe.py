@@ -1,275 +1,90 @@
-"""The named fine-tuning recipes.
-
-The AudioSet, ESC-50 and Speech Commands recipes are EAT's (Chen et al. 2024; its gain, Beta(10, 10) + 0.5, is
-±3 dB here, and AdamW replaces its Adam). There are no published recipes for the other benchmarks: these are ours, and
-not yet measured at that scale. Those for small models are ours and measured (docs/results.md).
-"""
+"""A fine-tuning recipe: all settings of a fine-tuning except the model and the data, in one frozen dataclass."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field
+from typing import Literal
 
+from aasp.config import check_range, fingerprint
 from aasp.evaluate.finetune.augment import AugmentConfig
-from aasp.evaluate.finetune.fields import FinetuneRecipe
-from aasp.parts import made
+from aasp.model.pooling import Pooling
 from aasp.training.optim import OptimizerConfig
 
-_EAT = OptimizerConfig(lr=5e-5, final_lr=1e-6, warmup=0.1)
 
+@dataclass(frozen=True)
+class FinetuneRecipe:
+    """How an encoder is fine-tuned.
 
-def audioset_2m() -> FinetuneRecipe:
-    """EAT's for AudioSet-2M: weighted epochs of 200,000 clips."""
-    return FinetuneRecipe(
-        name="audioset_2m",
-        summary="527 labels a clip of ten seconds, balanced sampling (EAT)",
-        crop_seconds=10.0,
-        batch=96,
-        steps=300_000,
-        optimizer=_EAT,
-        pooling="cls",
-        loss="sigmoid",
-        augment=AugmentConfig(gain_db=3.0, roll_seconds=10.0, mixup=0.9, mixup_alpha=0.8, mask=0.2),
-        sampling="balanced",
-        epoch_clips=200_000,
-        validations=30,
-    )
-
-
-def audioset_20k() -> FinetuneRecipe:
-    """EAT's for the balanced part."""
-    return replace(
-        audioset_2m(),
-        name="audioset_20k",
-        summary="527 labels a clip of ten seconds, the balanced part (EAT)",
-        batch=48,
-        steps=40_000,
-        sampling="uniform",
-        epoch_clips=None,
-        validations=20,
-    )
-
-
-def ast() -> FinetuneRecipe:
-    """AST's for AudioSet's balanced part (Gong, Chung & Glass 2021): 25 epochs of 22,000 clips, mixup of half of them.
-
-    Differences: a cosine schedule (AST halves the rate every five epochs); one share for both masks (AST: 192 of 1,024
-    frames and 48 of 128 bins); the best weights (AST: the average of the last ones). Random weights need a higher rate.
+    Attributes:
+        name: of the recipe it started from.
+        summary: one-line description.
+        crop_seconds: clips are cropped (at random positions) or padded to this length in training; they are scored
+            whole.
+        window: length of the encoder's input window. "crop": the window grows to the crop; "pretrained": it stays
+            unchanged, longer clips are encoded window by window, and their tokens are pooled over all windows.
+        batch: clips per step, over all processes.
+        steps: optimizer steps.
+        optimizer: AdamW and schedule; its learning rate is the head's.
+        layer_decay: each block's learning rate is this times that of the block above it; the stem, below them, has the
+            full rate, as in EAT.
+        train: all; all but the stem ("frozen-stem"); or only the head, which includes the weighting of the
+            encoder's layers ("head").
+        pooling: how a clip's tokens become one vector (see `aasp.model.pooling`).
+        layers: input of the head: the last layer, or a learned weighting of all (see `AudioClassifierConfig`).
+        norm: of the pooled embedding, "layer" or "batch".
+        head: initial head: "random"; or "probe", a logistic regression on the encoder's embeddings of the train part
+            (LP-FT), whose standardisation stays fixed in training if `norm` is "batch".
+        drop_path: largest rate of stochastic depth.
+        loss: softmax cross-entropy; sigmoid cross-entropy of each class (the only one for several labels per clip, and
+            for events); or, for numbers, the squared error.
+        label_smoothing: share of the target that is spread over all classes.
+        augment: augmentation of clips in training.
+        sampling: "uniform" takes every clip once per epoch; "balanced" draws clips of rare classes more often: with
+            replacement, or, if an epoch is at most half of the train part, without.
+        epoch_clips: clips of a balanced epoch; as many as in the train part if omitted.
+        validations: how often the valid part is scored, evenly spaced; the best checkpoint becomes the model.
+        seed: of the head, data order and augmentation.
     """
-    return FinetuneRecipe(
-        name="ast",
-        summary="527 labels a clip of ten seconds, the balanced part (AST)",
-        crop_seconds=10.0,
-        batch=12,
-        steps=46_000,
-        optimizer=OptimizerConfig(lr=5e-5, warmup=0.02, betas=(0.95, 0.999), weight_decay=5e-7),
-        layer_decay=1.0,
-        pooling="cls",
-        drop_path=0.0,
-        loss="sigmoid",
-        augment=AugmentConfig(roll_seconds=10.0, mixup=0.5, mixup_alpha=10.0, mask=0.2),
-        validations=25,
-    )
 
+    name: str
+    summary: str
+    crop_seconds: float = 10.0
+    window: Literal["crop", "pretrained"] = "crop"
+    batch: int = 32
+    steps: int = 1_000
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    layer_decay: float = 0.65
+    train: Literal["all", "frozen-stem", "head"] = "all"
+    pooling: Pooling = "mean"
+    layers: Literal["last", "weighted"] = "last"
+    norm: Literal["layer", "batch"] = "layer"
+    head: Literal["random", "probe"] = "random"
+    drop_path: float = 0.1
+    loss: Literal["softmax", "sigmoid", "squared"] = "softmax"
+    label_smoothing: float = 0.0
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    sampling: Literal["uniform", "balanced"] = "uniform"
+    epoch_clips: int | None = None
+    validations: int = 10
+    seed: int = 0
 
-def esc50() -> FinetuneRecipe:
-    """EAT's for ESC-50, for each fold."""
-    return FinetuneRecipe(
-        name="esc50",
-        summary="environmental sounds of five seconds (EAT)",
-        crop_seconds=5.0,
-        batch=48,
-        steps=4_000,
-        optimizer=_EAT,
-        pooling="cls",
-        label_smoothing=0.1,
-        augment=AugmentConfig(gain_db=3.0, roll_seconds=5.0, mask=0.4),
-    )
+    def __post_init__(self) -> None:
+        check_range(self, "fine-tuning", "crop_seconds batch steps layer_decay validations epoch_clips")
+        check_range(self, "fine-tuning", "drop_path label_smoothing", least=0, below=1)
+        check_range(self, "fine-tuning", "seed", least=0, below=2**63)
 
+    @property
+    def across(self) -> tuple[str, ...]:
+        """Operations of a step that depend on the other clips of a micro-batch, each in a few words."""
+        mixed = ("clips are mixed with others",) if self.augment.mixup else ()
+        return (*mixed, "the batch norm is taken") if self.norm == "batch" and self.head != "probe" else mixed
 
-def speech_commands() -> FinetuneRecipe:
-    """EAT's for Speech Commands."""
-    return FinetuneRecipe(
-        name="speech_commands",
-        summary="spoken words of one second (EAT)",
-        crop_seconds=1.0,
-        batch=256,
-        steps=40_000,
-        optimizer=replace(_EAT, lr=2e-4),
-        pooling="cls",
-        loss="sigmoid",
-        label_smoothing=0.1,
-        augment=AugmentConfig(gain_db=3.0, roll_seconds=0.1, noise_snr_db=10.0, mixup=0.9, mixup_alpha=0.8, mask=0.2),
-        validations=20,
-    )
+    @property
+    def fingerprint(self) -> str:
+        """Hash of every field."""
+        return fingerprint(self)
 
-
-def urbansound8k() -> FinetuneRecipe:
-    """Ours: ESC-50's with mixup, for clips of four seconds."""
-    return replace(
-        esc50(),
-        name="urbansound8k",
-        summary="city sounds of up to four seconds (ours)",
-        crop_seconds=4.0,
-        steps=8_000,
-        augment=AugmentConfig(gain_db=3.0, roll_seconds=4.0, mixup=0.5, mask=0.3),
-    )
-
-
-def nsynth() -> FinetuneRecipe:
-    """Ours: notes begin with their onset, so there is no roll and no mixup."""
-    return replace(
-        esc50(),
-        name="nsynth",
-        summary="musical notes of four seconds (ours)",
-        crop_seconds=4.0,
-        batch=96,
-        steps=40_000,
-        label_smoothing=0.0,
-        augment=AugmentConfig(gain_db=3.0, mask=0.2),
-        validations=20,
-    )
-
-
-def crema_d() -> FinetuneRecipe:
-    """Ours: a small set of short utterances."""
-    return replace(
-        esc50(),
-        name="crema_d",
-        summary="acted emotions in utterances of two and a half seconds (ours)",
-        crop_seconds=2.5,
-        augment=AugmentConfig(gain_db=3.0, roll_seconds=0.25, mixup=0.3, mask=0.2),
-    )
-
-
-def voxceleb1() -> FinetuneRecipe:
-    """Ours: speakers, identified from longer excerpts of speech."""
-    return replace(
-        esc50(),
-        name="voxceleb1",
-        summary="speakers in eight seconds (ours)",
-        crop_seconds=8.0,
-        batch=128,
-        steps=60_000,
-        optimizer=replace(_EAT, lr=2e-4),
-        label_smoothing=0.0,
-        augment=AugmentConfig(gain_db=3.0, noise_snr_db=10.0, mask=0.2),
-        validations=20,
-    )
-
-
-def clips() -> FinetuneRecipe:
-    """Ours, for any folder of clips."""
-    return replace(
-        esc50(),
-        name="clips",
-        summary="clips of any kind, ten seconds of each a step (ours)",
-        crop_seconds=10.0,
-        augment=AugmentConfig(gain_db=3.0, mixup=0.5, mask=0.2),
-    )
-
-
-def tiny() -> FinetuneRecipe:
-    """Ours, for encoders of a few million parameters on a CPU: minutes for a few hundred clips."""
-    return FinetuneRecipe(
-        name="tiny",
-        summary="small encoders on a processor: minutes for some hundred clips (ours)",
-        crop_seconds=5.0,
-        batch=32,
-        steps=200,
-        optimizer=OptimizerConfig(lr=1e-3, warmup=0.1),
-        layer_decay=0.75,
-        pooling="flat+std",
-        layers="weighted",
-        norm="batch",
-        label_smoothing=0.1,
-        augment=AugmentConfig(gain_db=3.0, roll_seconds=0.1),
-    )
-
-
-def words() -> FinetuneRecipe:
-    """`tiny` with the simple head of most papers, on the mean of the last layer's tokens."""
-    return replace(
-        tiny(),
-        name="words",
-        summary="words of a second, for small encoders whose targets had log-mel patches (ours)",
-        crop_seconds=0.975,
-        window="pretrained",
-        steps=600,
-        pooling="mean",
-        layers="last",
-        validations=1,  # the last weights become the model
-    )
-
-
-def lp_ft() -> FinetuneRecipe:
-    """Short and cautious: the head starts as a probe, a third of `tiny`'s learning rate, patchout of one half."""
-    return replace(
-        tiny(),
-        name="lp_ft",
-        summary="small encoders and sets: linear probing, then a short fine-tuning (ours)",
-        window="pretrained",
-        steps=40,
-        optimizer=OptimizerConfig(lr=3e-4, warmup=0.1),
-        head="probe",
-        augment=AugmentConfig(gain_db=3.0, roll_seconds=5.0, patchout=0.5),
-        validations=1,  # with a few dozen valid clips, choosing a checkpoint would be random
-    )
-
-
-def frozen_stem() -> FinetuneRecipe:
-    """`lp_ft` with the pre-trained patch embedding kept frozen."""
-    return replace(lp_ft(), name="frozen_stem", summary="lp_ft, all but the stem (ours)", train="frozen-stem")
-
-
-def head_only() -> FinetuneRecipe:
-    """A linear probe with augmentation."""
-    return replace(lp_ft(), name="head_only", summary="lp_ft of the head alone (ours)", train="head")
-
-
-def events() -> FinetuneRecipe:
-    """Ours, for sounds labelled over time: no roll, and each time patch is classified by itself."""
-    return replace(
-        tiny(),
-        name="events",
-        summary="which events occur when: a head on each time patch (ours)",
-        crop_seconds=10.0,
-        pooling="flat",
-        loss="sigmoid",
-        label_smoothing=0.0,
-        augment=AugmentConfig(gain_db=3.0),
-    )
-
-
-def numbers() -> FinetuneRecipe:
-    """Ours: `tiny` for labels that are numbers."""
-    return replace(
-        tiny(),
-        name="numbers",
-        summary="numbers predicted from clips, by small encoders (ours)",
-        loss="squared",
-        label_smoothing=0.0,
-    )
-
-
-RECIPES: dict[str, Callable[[], FinetuneRecipe]] = {
-    recipe.__name__: recipe
-    for recipe in (
-        audioset_2m, audioset_20k, ast, esc50, urbansound8k, nsynth, speech_commands, crema_d, voxceleb1, clips, tiny,
-        words, lp_ft, frozen_stem, head_only, events, numbers,
-    )
-}  # fmt: skip
-
-
-def names() -> list[str]:
-    """Names of all recipes, those of benchmarks first."""
-    return list(RECIPES)
-
-
-def get(name: str) -> FinetuneRecipe:
-    """A recipe by name, or a user's own: the function or FinetuneRecipe at `package.module:name` or `file.py:name`.
-
-    Raises:
-        AaspError: there is no recipe of that name, or the object is not a recipe.
-    """
-    return made(name, RECIPES, "fine-tuning recipe", FinetuneRecipe)
+    @property
+    def validate_every(self) -> int:
+        """Steps between two scorings of the valid part."""
+        return max(1, self.steps // self.validations)
