@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+
+import torch
+from torch import Tensor
 
 from aasp.config import ADDED_LATER, check_range
 from aasp.errors import AaspError
@@ -99,3 +102,8 @@ class LossesConfig:
         if self.utterance and clips == 1 and utterance == "standardised":
             text = "data.batch is 1: a single clip can't be standardised over clips, the utterance loss stays zero"
             yield "utterance", f"{text} (teacher.utterance=mean needs no others)"
+
+
+def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """The total of losses by name, 0-d tensors, each times the weight of its name."""
+    return torch.stack([weights[name] * value for name, value in losses.items()]).sum()

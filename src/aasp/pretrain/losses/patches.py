@@ -35,6 +35,11 @@ class PatchLossesConfig:
         if not self.generative + self.discriminative:
             raise AaspError("losses: generative and discriminative are both 0, nothing would be learned; raise one")
 
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each loss by name."""
+        return {"generative": self.generative, "discriminative": self.discriminative}
+
 
 def discriminative_loss(
     predicted_BVmP: Tensor, patch_BVmP: Tensor, valid_BVm: Tensor, gather: Gather = alone

@@ -19,7 +19,7 @@ from aasp.pretrain.ema import EMA
 from aasp.pretrain.encoding import Clips, encode_visible, mean_visible_tokens, to_logmel
 from aasp.pretrain.heads import projector
 from aasp.pretrain.health import embedding_health
-from aasp.pretrain.losses import LossesConfig
+from aasp.pretrain.losses import LossesConfig, weighted_sum
 from aasp.pretrain.losses.codes import code_loss
 from aasp.pretrain.losses.contrastive import contrastive_loss
 from aasp.pretrain.losses.frame import frame_loss
@@ -123,7 +123,7 @@ class AaSP(TeacherMethod[AudioEncoder]):
             codes_BN = patch_codes(self.codebook, student.stem, clips, self.gather, learn=self.training)
             losses["codes"] = code_loss(logits, gather_patches(codes_BN, masks.hidden), masks.hidden_valid, self.gather)
         weights = config.losses.weights | {"codes": config.codebook.weight}
-        loss = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
+        loss = weighted_sum(losses, weights)
         health = self.diagnostics(clips, predicted, target_BND, cls_BVD, deviation) if diagnose else {}
         return {"loss": loss, "losses": losses, "diagnostics": health}
 

@@ -27,6 +27,7 @@ from aasp.model.audio_encoder import AudioEncoder
 from aasp.model.encoder import Block, EncoderConfig
 from aasp.model.positions import sincos_positions
 from aasp.pretrain.encoding import encode_all, to_logmel
+from aasp.pretrain.losses import weighted_sum
 from aasp.pretrain.losses.valid import valid_mean
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.tokenizers import DistilledConfig
@@ -107,7 +108,7 @@ class BEATsTokenizer(Method):
             "distillation": mean(1 - functional.cosine_similarity(predicted_BND.float(), target_BND, dim=-1)),
             "commitment": mean((vector_BNE - code_BNE).square().sum(-1)),
         }
-        loss = losses["distillation"] + self.config.commitment * losses["commitment"]
+        loss = weighted_sum(losses, {"distillation": 1.0, "commitment": self.config.commitment})
         health = {}
         if diagnose:
             decoded = predicted_BND.detach().float()

@@ -22,6 +22,7 @@ from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.ema import EMA, EMAConfig
 from aasp.pretrain.encoding import encode_all, encode_visible, to_logmel
 from aasp.pretrain.health import embedding_health
+from aasp.pretrain.losses import weighted_sum
 from aasp.pretrain.losses.frame import frame_loss
 from aasp.pretrain.losses.utterance import utterance_loss
 from aasp.pretrain.masking import MaskingConfig, draw_masks
@@ -51,6 +52,11 @@ class EATLossesConfig:
         check_range(self, "losses", "frame utterance", least=0)
         if not self.frame + self.utterance:
             raise AaspError("losses: frame and utterance are both 0, nothing would be learned; raise one")
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each loss by name."""
+        return {"frame": self.frame, "utterance": self.utterance}
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,7 @@ class EAT(TeacherMethod[AudioEncoder]):
             "frame": frame_loss(predicted, gather_patches(target_BND, masks.hidden), masks.hidden_valid, self.gather),
             "utterance": utterance_loss(cls_BVD, summary_BD),
         }
-        loss = self.config.losses.frame * losses["frame"] + self.config.losses.utterance * losses["utterance"]
+        loss = weighted_sum(losses, self.config.losses.weights)
         health = {}
         if diagnose:
             health = {} if len(cls_BVD) == 1 else {"summary_deviation": summary_BD.std(0, correction=0).mean()}

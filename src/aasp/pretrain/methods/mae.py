@@ -14,12 +14,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-import torch
 from torch import Tensor
 
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.encoding import encode_visible, encode_visible_layers, to_logmel
 from aasp.pretrain.health import embedding_health
+from aasp.pretrain.losses import weighted_sum
 from aasp.pretrain.losses.frame import frame_loss
 from aasp.pretrain.losses.patches import PatchLossesConfig, discriminative_loss
 from aasp.pretrain.masking import MaskingConfig, draw_masks
@@ -66,15 +66,14 @@ class MAE(Method):
         super().__init__()
         self.config, self.gather, self.data, model = config, gather, recipe.data, recipe.model
         values = model.stem.patch[0] * model.stem.patch[1]
-        weights = (config.losses.generative, config.losses.discriminative)
-        self.outputs = tuple(values if weight else 0 for weight in weights)
+        self.outputs = tuple(values if weight else 0 for weight in config.losses.weights.values())
         self.student = AudioEncoder(model)
         self.predictor = build_predictor(
             config.predictor, model.encoder.width, sum(self.outputs), layers=model.encoder.depth + 1
         )
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
-        student, weights = self.student, self.config.losses
+        student, weights = self.student, self.config.losses.weights
         clips = to_logmel(student, batch, self.data.gain(self.training))
         masks = draw_masks(self.config.masking, clips.grid, clips.columns).to(clips.mel.device)
 
@@ -86,17 +85,17 @@ class MAE(Method):
         target_BNP = plain_BNP if self.config.target == "plain" else standardised_patches(student.stem, clips.mel)
         target_BVmP = gather_patches(target_BNP, masks.hidden)
         losses = {}
-        if weights.generative:
+        if weights["generative"]:
             losses["generative"] = frame_loss(generated, target_BVmP, masks.hidden_valid, self.gather)
-        if weights.discriminative:
+        if weights["discriminative"]:
             plain_BVmP = gather_patches(plain_BNP, masks.hidden)
             losses["discriminative"] = discriminative_loss(compared, plain_BVmP, masks.hidden_valid, self.gather)
-        loss = torch.stack([getattr(weights, name) * value for name, value in losses.items()]).sum()
+        loss = weighted_sum(losses, weights)
         health = {}
         if diagnose:
             last = x[:, :, -1] if x.ndim == 4 else x
             cls_BVD = last[:, 0].unflatten(0, masks.visible.shape[:2])
-            predicted = generated if weights.generative else compared
+            predicted = generated if weights["generative"] else compared
             health = student.stem.diagnostics(clips.mel) | embedding_health(predicted, target_BNP, cls_BVD)
         return {"loss": loss, "losses": losses, "diagnostics": health}
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.encoding import check_single, encode_masked, to_logmel
 from aasp.pretrain.health import embedding_health
+from aasp.pretrain.losses import weighted_sum
 from aasp.pretrain.losses.frame import frame_loss
 from aasp.pretrain.losses.patches import PatchLossesConfig, discriminative_loss
 from aasp.pretrain.masking import MaskingConfig, draw_masks
@@ -61,11 +62,7 @@ class SSAST(Method):
         self.student = AudioEncoder(recipe.model)
         self.mask_token = nn.Parameter(0.02 * torch.randn(width))
         head = lambda: nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, values))
-        self.heads = nn.ModuleDict({name: head() for name in ("generative", "discriminative") if self.weight(name)})
-
-    def weight(self, name: str) -> float:
-        """The weight of a loss."""
-        return float(getattr(self.config.losses, name))
+        self.heads = nn.ModuleDict({name: head() for name, weight in config.losses.weights.items() if weight})
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
         clips = to_logmel(self.student, batch, self.data.gain(self.training))
@@ -80,7 +77,7 @@ class SSAST(Method):
         outputs = {name: head(hidden_BVmD) for name, head in self.heads.items()}
         target_BVmP = gather_patches(patch_BNP, masks.hidden)
         losses = {name: compared[name](outputs[name], target_BVmP, masks.hidden_valid, self.gather) for name in outputs}
-        loss = torch.stack([self.weight(name) * value for name, value in losses.items()]).sum()
+        loss = weighted_sum(losses, self.config.losses.weights)
         health = {}
         if diagnose:
             cls_BVD = x[:, 0].unflatten(0, masks.visible.shape[:2])

@@ -26,6 +26,7 @@ from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.ema import EMA, EMAConfig
 from aasp.pretrain.encoding import encode_all, encode_visible, to_logmel
 from aasp.pretrain.health import embedding_health
+from aasp.pretrain.losses import weighted_sum
 from aasp.pretrain.losses.frame import frame_loss
 from aasp.pretrain.losses.retention import retention_loss
 from aasp.pretrain.losses.utterance import utterance_loss
@@ -59,6 +60,11 @@ class SSLAMLossesConfig:
         check_range(self, "losses", "frame utterance retention", least=0)
         if not self.frame + self.utterance + self.retention:
             raise AaspError("losses: frame, utterance and retention are all 0, nothing would be learned; raise one")
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each loss by name."""
+        return {"frame": self.frame, "utterance": self.utterance, "retention": self.retention}
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,7 @@ class SSLAM(TeacherMethod[AudioEncoder]):
         self.predictor = ConvolutionDecoder(config.predictor, recipe.model.encoder.width)
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
-        weights, count = self.config.losses, len(batch["length"])
+        count = len(batch["length"])
         clips = to_logmel(self.student, batch, self.data.gain(self.training))
         partner_B = drawn_partners(count)
         both, mixed_BN = mixed_with(clips, partner_B, self.config.mixing, self.student.stem.patch[0])
@@ -126,7 +132,7 @@ class SSLAM(TeacherMethod[AudioEncoder]):
             "utterance": utterance_loss(cls_2BVD, summary_2BD),
             "retention": retention_loss(predicted, target_2BND[:count], partner_BND, mixed_BN, masks, self.gather),
         }
-        loss = torch.stack([getattr(weights, name) * value for name, value in losses.items()]).sum()
+        loss = weighted_sum(losses, self.config.losses.weights)
         health = {}
         if diagnose:
             health = {"summary_deviation": summary_2BD[:count].std(0, correction=0).mean()}
