@@ -37,7 +37,7 @@ from aasp.pretrain.methods.eat import EATConfig
 from aasp.pretrain.run import schedules_of
 from aasp.stems.conv import ConvConfig
 from aasp.training import environment
-from aasp.training.objective_output import checked
+from aasp.training.objective import checked
 from aasp.weights import write_directory
 from learned_front import LearnedConfig
 

@@ -18,6 +18,7 @@ from torch.distributed.fsdp import fully_shard
 
 from aasp.training import engine
 from aasp.training.loop import Result, Settings, train
+from aasp.training.objective import Objective
 from aasp.training.optim import OptimizerConfig
 from aasp.training.randomness import seed
 from aasp.training.run import open_run
@@ -27,7 +28,7 @@ WIDTH = 8
 OPTIMIZER = OptimizerConfig(clip=1.0)
 
 
-class ToyObjective(nn.Module):
+class ToyObjective(Objective):
     """Student and teacher; dropout and noise from torch's, numpy's and Python's generators."""
 
     def __init__(self, noisy: bool, gather: Callable[[Tensor], tuple[Tensor, int]]) -> None:

@@ -154,7 +154,6 @@ def pretrain(
             settings=settings,
             measure=lambda batch: (len(batch["length"]), float(batch["length"].sum()) / recipe.model.frontend.rate),
             start=path,
-            rate_of=objective.learning_rate_share,
             on_checkpoint=on_checkpoint,
             history=history.document() | exported(objective),
         )

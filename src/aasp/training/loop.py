@@ -21,7 +21,7 @@ from aasp.training import activations, checkpoint, engine, optim, snapshot
 from aasp.training.fsdp import whole
 from aasp.training.interrupts import Agreement, Interrupts
 from aasp.training.metric_logger import MetricLogger
-from aasp.training.objective_output import checked
+from aasp.training.objective import Objective, checked
 from aasp.training.precision import Precision, autocast
 from aasp.training.run import Run
 from aasp.training.schedules import Schedules
@@ -41,26 +41,6 @@ class TrainingStopped(AaspError):
     def __init__(self, message: str, run: Path | None = None) -> None:
         super().__init__(message)
         self.run = run
-
-
-class Objective(Protocol):
-    """The trained object: an `nn.Module` whose `forward` is the training step.
-
-    Called with a batch it returns ``{"loss": scalar, "losses": {name: scalar}, "diagnostics": {name: scalar}}``; the
-    diagnostics may be empty unless `diagnose` is True, which it is at log and checkpoint steps only. Parameters that
-    are not trained (a teacher's) have ``requires_grad`` False and are part of the state dict.
-    """
-
-    def __call__(self, batch: Mapping[str, Any], diagnose: bool) -> dict[str, Any]: ...
-
-    def after_step(self, schedules: Mapping[str, float]) -> None:
-        """Called after every optimizer step, with the step's value of each schedule by name."""
-
-    def gradient_diagnostics(self) -> dict[str, Tensor]:
-        """Called at log steps between backward and clipping: scalars computed from the gradients."""
-
-    def check_health(self, metrics: Mapping[str, float]) -> str | None:
-        """Why training should stop, given a log step's metrics by name (``loss``, ``losses/x``); None to continue."""
 
 
 class Batches(snapshot.Positioned, Protocol):
@@ -114,7 +94,7 @@ class Result:
 
 
 def train(
-    objective: Any,
+    objective: Objective,
     batches: Batches,
     *,
     run: Run,
@@ -124,7 +104,6 @@ def train(
     settings: Settings,
     measure: Callable[[Mapping[str, Any]], tuple[int, float]],
     start: Path | None = None,
-    rate_of: optim.RateOf = lambda name: 1.0,
     on_checkpoint: Callable[[int, Mapping[str, Tensor]], None] = lambda step, tensors: None,
     history: Mapping[str, Any] | None = None,
 ) -> Result:
@@ -140,7 +119,6 @@ def train(
         settings: see `Settings`.
         measure: returns the number of clips and the seconds of audio in a batch.
         start: the checkpoint to resume from.
-        rate_of: returns the learning-rate factor of a parameter, given its name.
         on_checkpoint: called in every process after each checkpoint, and at once when resuming from one, with the step
             and the objective's tensors by name: full tensors, even where FSDP has sharded the objective's own.
         history: further facts about the run to store in each checkpoint (see `aasp.training.history`), JSON-able.
@@ -156,7 +134,7 @@ def train(
     steps, exit_code = len(schedules), None
     if settings.optimizer.recompute:
         activations.recompute(objective)
-    optimizer = optim.build(objective, settings.optimizer, rate_of)
+    optimizer = optim.build(objective, settings.optimizer, objective.learning_rate_share)
     model, _ = machine.prepare(objective, optimizer)
     trainable = [parameter for parameter in objective.parameters() if parameter.requires_grad]
     context = autocast(settings.precision, machine.device)

@@ -26,6 +26,7 @@ from aasp.evaluate.head import LinearHead
 from aasp.evaluate.logistic import LinearHeadSolver
 from aasp.model.audio_classifier import AudioClassifier
 from aasp.model.windows import encode_windows
+from aasp.training.objective import Objective
 
 # C of the head times D'. A strong penalty: a head that relies on directions in which clips hardly differ scores as well
 # before the first step, but may fail after it (docs/decisions/evaluation.md).
@@ -33,8 +34,8 @@ STRENGTH = 10.0
 MIN_BIAS = -20.0  # bias of a class without a train clip: it must be finite to be trained
 
 
-class FinetuneObjective(nn.Module):
-    """A classifier and its loss; `forward` is the step.
+class FinetuneObjective(Objective):
+    """A classifier and its loss; `forward` is the step. Its health needs no check: labels prevent collapse.
 
     Args:
         classifier: the model, trained in place.
@@ -129,20 +130,9 @@ class FinetuneObjective(nn.Module):
         counts, _ = self.gather(terms_B.new_full((1,), len(terms_B)))
         return terms_B.sum() / counts.mean()
 
-    @property
-    def exported(self) -> str:
-        """Prefix of the classifier's parameter names in the state dict."""
-        return "model."
-
-    def after_step(self, schedules: Mapping[str, float]) -> None:
-        """Nothing to do after the optimizer's step."""
-
     def gradient_diagnostics(self) -> dict[str, Tensor]:
         """Metrics computed between backward and the optimizer's step."""
         return self.model.encoder.stem.gradient_diagnostics()
-
-    def check_health(self, metrics: Mapping[str, float]) -> str | None:
-        """No check: labels prevent collapse, and the loop checks that values are finite."""
 
     def learning_rate_share(self, name: str) -> float:
         """Factor on the learning rate of the parameter `name` of this module: 1 for the stem, as in EAT."""

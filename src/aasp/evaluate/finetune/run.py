@@ -201,7 +201,6 @@ def train_round(
             settings=settings,
             measure=lambda batch: (len(batch["length"]), float(batch["length"].sum()) / front.rate),
             start=start,
-            rate_of=objective.learning_rate_share,
             on_checkpoint=on_checkpoint,
         )
         run_manifest.end(result, "")

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
 from aasp.pretrain.losses.valid import Gather
 from aasp.stems.contract import Stem
+from aasp.training.objective import Objective
 
 if TYPE_CHECKING:
     from aasp.pretrain.recipe import Recipe
@@ -61,7 +62,7 @@ class MethodConfig(ABC):
         return ()
 
 
-class Method(nn.Module, ABC):
+class Method(Objective):
     """A pre-training method, with its predictor, teacher and losses.
 
     Attributes:
@@ -86,21 +87,9 @@ class Method(nn.Module, ABC):
             tensors.
         """
 
-    def after_step(self, schedules: Mapping[str, float]) -> None:
-        """Called after the optimizer's step, for example to update a teacher. `schedules` has this step's values by
-        name."""
-
-    def gradient_diagnostics(self) -> dict[str, Tensor]:
-        """Metrics computed between backward and the optimizer's step, 0-d tensors by name."""
-        return {}
-
     def learning_rate_share(self, name: str) -> float:
         """The learning-rate factor of the parameter of this name: the value from its stem, or else 1."""
         for path, stem in self.named_modules():
             if isinstance(stem, Stem) and name.startswith(f"{path}."):
                 return stem.learning_rate_share(name.removeprefix(f"{path}."))
         return 1.0
-
-    def check_health(self, metrics: Mapping[str, float]) -> str | None:
-        """A reason to stop training, given a logged step's metrics by name; None if there is none."""
-        return None
