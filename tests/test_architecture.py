@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aasp.convert.published import PLAIN, number
+from aasp.convert.published import PLAIN, number, path_text
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "aasp"
@@ -185,6 +185,7 @@ def test_the_rule_allows_one_file_its_two_calls_and_nothing_near_them() -> None:
     # What the second one lets a file build, item by item; anything more has to be weighed here.
     numbers = [(number, "numpy.core.multiarray.scalar"), (number, "numpy._core.multiarray.scalar")]
     kinds = [np.dtypes.Float64DType, np.dtypes.Float32DType, np.dtypes.Int64DType]
-    assert list(PLAIN) == [Namespace, np.dtype, *kinds, *numbers]
+    paths = [(path_text, "pathlib.PosixPath"), (path_text, "pathlib._local.PosixPath")]  # joins texts
+    assert list(PLAIN) == [Namespace, np.dtype, *kinds, *numbers, *paths]
     for near in ("torch.load(file, weights_only=False)", "torch.load(file)", "torch.serialization.safe_globals([F])"):
         assert unsafe(ast.parse(near), where) != []
