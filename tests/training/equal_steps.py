@@ -62,10 +62,10 @@ class SameDraws(TorchFunctionMode):
         shape = list((args[0] if func is torch.randn_like else func(*args, **(kwargs or {}))).shape)
         pair = shape[:1] == [2] and len(shape) > 1 and shape[1] % self.clips == 0
         if pair and len(shape) == 2:  # a coin, and by how much one continues from the next clip to a partner
-            count, of_process = shape[1], shape[1] * OWN // self.clips
-            own = torch.arange(count)
-            on = (next_of(own, of_process) - own - 1) % count
-            return torch.stack([torch.full((count,), 0.7), (on + 0.5) / (count - 1)])
+            own = torch.arange(self.clips)
+            on = (next_of(own, OWN) - own - 1) % self.clips
+            which = ((on + 0.5) / (self.clips - 1)).repeat_interleave(shape[1] // self.clips)  # each of its segments
+            return torch.stack([torch.full((shape[1],), 0.7), which])
         rows = int(pair) if pair or (shape and shape[0] % self.clips == 0) else None
         one = [1 if number == rows else size for number, size in enumerate(shape)]
         if func is torch.randint:
