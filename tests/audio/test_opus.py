@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from aasp.audio import ffmpeg, opus
-from aasp.audio.container import Part
+from aasp.audio.av_file import Part
 
 
 def write(path: Path, rate: int, channels: int, seconds: float) -> Path:

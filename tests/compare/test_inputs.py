@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from aasp.compare.folder import Folder
-from aasp.compare.inputs import Given, Inputs, clips_hash, data_given, set_hash
+from aasp.compare.inputs import Given, Inputs, data_given, measured_clips_hash, set_hash
 from aasp.compare.readings import open_readings
 from aasp.datasets.labelled import LabelledSet
 from aasp.errors import AaspError
@@ -89,7 +89,8 @@ def test_whatever_is_measured_changes_a_sets_hash(tmp_path: Path) -> None:
     ):
         hashes.append(set_hash(replace(one, **changed)))
     assert len(set(hashes)) == len(hashes) and set_hash(replace(one, source="elsewhere")) == hashes[0]
-    assert clips_hash(sounds, None) != clips_hash(sounds, ["x", "x", "y", "y"]) != clips_hash(sounds[:3], None)
+    of = lambda groups, count=4: measured_clips_hash(sounds[:count], groups)
+    assert of(None) != of(["x", "x", "y", "y"]) != of(None, 3)
 
 
 def test_changed_training_data_change_its_hash(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from aasp.compare.budget import Budget, Costs, costs, seconds_per_step
 from aasp.compare.folder import Folder
 from aasp.compare.inputs import Given, Inputs
 from aasp.compare.layout import Layout, named_recipes
-from aasp.compare.shared_settings import Running, resolve
+from aasp.compare.shared_settings import TrainingOptions, resolve
 from aasp.compare.training import stages
 from aasp.config import with_fields
 from aasp.errors import AaspError
@@ -42,13 +42,13 @@ def shared(
     budget: Budget = FIVE,
     data: str = "d1",
     stability: Given | None = None,
-    running: Running | None = None,
+    options: TrainingOptions | None = None,
     **more: Any,
 ) -> Mapping[str, Costs]:
     """The costs of recipes in a folder, on data and sets of these hashes; a set without one has a constant hash."""
     given = {name: one if isinstance(one, Given) else Given(one, "h") for name, one in (sets or {}).items()}
     inputs = Inputs(Given("sounds", data), given, stability)
-    return resolve(folder, recipes, budget, running or Running("fp32", None, "cpu"), inputs, **more).costs
+    return resolve(folder, recipes, budget, options or TrainingOptions("fp32", None, "cpu"), inputs, **more).costs
 
 
 @pytest.fixture(scope="module")
@@ -222,22 +222,22 @@ def test_precision_and_threads_are_settled_within_the_lock(
     """Two processes start at once at a new folder: the second one waits, then takes what the first one found."""
     folder = Folder(tmp_path / "out", "comparison")
     monkeypatch.setattr(shared_settings, "has_fast_bf16", lambda device: True)
-    locked, auto = Folder.setup_lock, Running("auto", None, "cpu")
+    locked, auto = Folder.setup_lock, TrainingOptions("auto", None, "cpu")
 
     @contextmanager
     def late(self: Folder) -> Iterator[None]:
         monkeypatch.setattr(Folder, "setup_lock", locked)
-        shared(folder, {"m": recipe}, running=Running("fp32", 3, "cpu"))
+        shared(folder, {"m": recipe}, options=TrainingOptions("fp32", 3, "cpu"))
         torch.set_num_threads(1)
         with locked(self):
             yield
 
     monkeypatch.setattr(Folder, "setup_lock", late)
     try:
-        shared(folder, {"m": recipe}, running=auto)
+        shared(folder, {"m": recipe}, options=auto)
         assert torch.get_num_threads() == 3
         assert (folder.settings["precision"], folder.settings["threads"]) == ("fp32", 3)
         with pytest.raises(AaspError, match="has threads = 3, this one 2; choose another --out"):
-            shared(folder, {"m": recipe}, running=Running("auto", 2, "cpu"))
+            shared(folder, {"m": recipe}, options=TrainingOptions("auto", 2, "cpu"))
     finally:
         torch.set_num_threads(1)

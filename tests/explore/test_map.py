@@ -23,8 +23,8 @@ from aasp.cli.main import main
 from aasp.errors import AaspError
 from aasp.explore import map as module
 from aasp.explore.columns import columns
-from aasp.explore.layout import clusters, density, on_plane
 from aasp.explore.map import write_map
+from aasp.explore.plane import clusters, density, on_plane
 from aasp.index import Index
 from aasp.index.layout import COLUMNS
 from hostile import NAME
@@ -119,7 +119,7 @@ def test_of_very_many_rows_some_are_points_over_the_density_of_all(
 def test_similar_rows_lie_together_also_beyond_the_fitted_ones(
     indexed: Callable[..., Index], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aasp.explore.layout.FITTED", 120)
+    monkeypatch.setattr("aasp.explore.plane.FITTED", 120)
     index = indexed(count=240, files=0, spread=0.1)
     places = on_plane(index.vectors)
     assert np.abs(places).max() == pytest.approx(1, abs=1e-6)

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from aasp.audio import container, containers, ffmpeg, sndfile, tags
+from aasp.audio import av_file, completeness, ffmpeg, sndfile, tags
 from aasp.audio.error import AudioError, salvage
 
 _VORBIS = "vorbis"  # an Ogg file with a single Vorbis stream, in which libsndfile can seek
@@ -38,7 +38,7 @@ def track(path: str, demuxer: str) -> sndfile.Sndfile | Ffmpeg:
 class Ffmpeg:
     """A file that ffmpeg reads: one part, or the links of a chained Ogg file in sequence."""
 
-    def __init__(self, path: str, parts: list[container.Part], missing: tuple[str, str] | None) -> None:
+    def __init__(self, path: str, parts: list[av_file.Part], missing: tuple[str, str] | None) -> None:
         self._path, self._parts, self._missing = path, parts, missing
         try:
             self._indices = [ffmpeg.index(part) for part in parts]
@@ -77,16 +77,16 @@ class Ffmpeg:
 
 
 @lru_cache(maxsize=16_384)  # a training reads the same files again and again
-def _parts(path: str, demuxer: str, changed: int, size: int) -> tuple[list[container.Part], tuple[str, str] | None]:
+def _parts(path: str, demuxer: str, changed: int, size: int) -> tuple[list[av_file.Part], tuple[str, str] | None]:
     """The parts of a compressed file to read; reason and remedy if it is incomplete."""
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         if demuxer != "ogg":
             if demuxer == "nistsphere" and b"embedded-" in content[:_SHORTEN_BYTES]:
                 raise AudioError(path, "compressed by Shorten, which is not read here", "unpack it with sph2pipe")
-            reason = containers.missing(content, demuxer)
-            return [container.Part(path, demuxer)], (reason, salvage(path)) if reason else None
+            reason = completeness.missing(content, demuxer)
+            return [av_file.Part(path, demuxer)], (reason, salvage(path)) if reason else None
         tag = tags.leading(content)
-        links = containers.ogg_links(content, tag)
+        links = completeness.ogg_links(content, tag)
         reason = next((link.missing for link in links if link.missing), None)
         missing = (reason, salvage(path)) if reason else None
         # libsndfile keeps the channels of surround sound in Vorbis's order.
@@ -94,15 +94,15 @@ def _parts(path: str, demuxer: str, changed: int, size: int) -> tuple[list[conta
         plain = len(links) == 1 and not tag and vorbis > 0 and content[vorbis + 11] <= 2
         if plain and _in_step(path, links[0], short_block=1 << (content[vorbis + 28] & 15)):
             before_last = links[0].before_last * (links[0].streams == 1)
-            return [container.Part(path, _VORBIS, before_last=before_last)], missing
+            return [av_file.Part(path, _VORBIS, before_last=before_last)], missing
     if not links:
         raise AudioError(path, "truncated: not one page of it is whole", "fetch it again")
     many = [link.samples if link.streams == 1 else None for link in links]
-    return [container.Part(path, "ogg", link.begin, link.end, n) for link, n in zip(links, many, strict=True)], missing
+    return [av_file.Part(path, "ogg", link.begin, link.end, n) for link, n in zip(links, many, strict=True)], missing
 
 
-def _in_step(path: str, link: containers.Link, short_block: int) -> bool:
+def _in_step(path: str, link: completeness.Link, short_block: int) -> bool:
     """Whether the pages of a Vorbis stream state the times that decoding gives."""
     if link.unit % (short_block // 4 or 1):
         return False  # each block gives a multiple of this, so pages end at multiples of it
-    return not link.before_last or ffmpeg.first_time(container.Part(path, "ogg")) == 0
+    return not link.before_last or ffmpeg.first_time(av_file.Part(path, "ogg")) == 0

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from aasp.audio import opus
-from aasp.audio.container import Part, damaged, opened, packets, samples_of, sound_of
+from aasp.audio.av_file import Part, damaged, opened, packets, samples_of, sound_of
 from aasp.audio.error import RAW, AudioError
 
 # Packets decoded at each end to find how many samples one gives; the decoder needs some of the last ones to settle.

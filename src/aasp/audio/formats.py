@@ -15,7 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
-from aasp.audio import compressed, container, headers, mpeg, sndfile, tags
+from aasp.audio import av_file, compressed, headers, mpeg, sndfile, tags
 from aasp.audio.error import RAW, AudioError, quoted, salvage
 from aasp.waveforms import MAX_RATE, MIN_RATE
 
@@ -184,7 +184,7 @@ def _uncompressed(path: str, kind: Family) -> Track:
         reason, remedy = samples.contradiction
         raise AudioError(path, reason, remedy.format(name=quoted(path)))
     missing = _why_not_whole(path, samples)
-    part = container.Part(path, kind.demuxer, ignoring_length=samples.promised is None and kind.demuxer == "wav")
+    part = av_file.Part(path, kind.demuxer, ignoring_length=samples.promised is None and kind.demuxer == "wav")
     readers: list[Callable[[], Track]] = [
         lambda: sndfile.Sndfile(path, missing),
         lambda: compressed.Ffmpeg(path, [part], missing),

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from aasp.audio import tags
-from aasp.audio.container import samples_of
+from aasp.audio.av_file import samples_of
 from aasp.audio.error import AudioError, quoted, salvage
 
 _RATES = (44_100, 48_000, 32_000)

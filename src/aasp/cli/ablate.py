@@ -77,7 +77,7 @@ def _ablate(arguments: Ablate, argv: list[str]) -> int:
     from aasp.compare.inputs import Given, Inputs, check_files, data_given, set_hash
     from aasp.compare.measures import MODULATIONS, Listener, modulation_rates, open_measure
     from aasp.compare.on_ray import workers
-    from aasp.compare.shared_settings import Running
+    from aasp.compare.shared_settings import TrainingOptions
     from aasp.compare.training import Training
     from aasp.evaluate.records import software
     from aasp.model.audio_encoder import load
@@ -100,8 +100,8 @@ def _ablate(arguments: Ablate, argv: list[str]) -> int:
     for clip in steady.skipped:
         print(f"--stability: skipped {clip.path}: {clip.reason}", file=sys.stderr)
     inputs = Inputs(data_given(arguments.data), sets, steady.given)
-    running = Running(arguments.precision, arguments.threads, arguments.device)
-    settings = resolve(folder, only, arguments.seeds, length, running, inputs)
+    options = TrainingOptions(arguments.precision, arguments.threads, arguments.device)
+    settings = resolve(folder, only, arguments.seeds, length, options, inputs)
     training = Training(arguments.data, arguments.workers, settings["precision"], arguments.device)
     measures: list[Measure] = [*probes.values(), modulation_rates(folder.path / "modulations"), *steady.measures]
     names = [measure.name for measure in measures]

@@ -120,7 +120,7 @@ def _compare(arguments: Compare, budget: Budget, fields: Mapping[str, str], argv
     from aasp.compare.on_ray import workers
     from aasp.compare.readings import Readers, announced, generated, open_readings
     from aasp.compare.results import Results
-    from aasp.compare.shared_settings import Running, resolve, rows_of
+    from aasp.compare.shared_settings import TrainingOptions, resolve, rows_of
     from aasp.compare.training import Training
 
     recipes = named_recipes(arguments.recipes, fields)
@@ -140,8 +140,8 @@ def _compare(arguments: Compare, budget: Budget, fields: Mapping[str, str], argv
     labelled = supervised(named_recipes(arguments.scratch, fields), tasks)
     every: dict[str, Trainable] = {**recipes, **labelled}
     frozen, digests = _frozen(arguments, list(rows_of(every)))
-    running, inputs = Running(arguments.precision, arguments.threads, device), Inputs(data, sets, steady.given)
-    shared = resolve(folder, every, budget, running, inputs, frozen=digests, dry_run=dry)
+    options, inputs = TrainingOptions(arguments.precision, arguments.threads, device), Inputs(data, sets, steady.given)
+    shared = resolve(folder, every, budget, options, inputs, frozen=digests, dry_run=dry)
     layout = Layout(recipes, shared.costs, arguments.seeds, labelled, list(frozen), curve=not arguments.last_only)
     flat = [reading for some in readings.values() for reading in some]
     planned: list[Reading | Announced] = [*flat, *(announced() if MODULATIONS in arguments.benchmarks else [])]

@@ -111,7 +111,7 @@ def set_hash(labelled: LabelledSet) -> str:
     return _hash([labels_hash(labelled), groups], labelled.sounds)
 
 
-def clips_hash(sounds: Sequence[Sound], groups: Sequence[str] | None) -> str:
+def measured_clips_hash(sounds: Sequence[Sound], groups: Sequence[str] | None) -> str:
     """Hash of clips and of the group of each, 16 hexadecimal digits."""
     return _hash([None if groups is None else list(groups)], sounds)
 

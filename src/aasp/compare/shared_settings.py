@@ -21,7 +21,7 @@ from aasp.training.precision import Precision, has_fast_bf16
 
 
 @dataclass(frozen=True)
-class Running:
+class TrainingOptions:
     """How trainings run, as the command line says it.
 
     Attributes:
@@ -67,7 +67,7 @@ def resolve(
     folder: Folder,
     recipes: Mapping[str, Trainable],
     budget: Budget,
-    running: Running,
+    options: TrainingOptions,
     inputs: Inputs,
     *,
     frozen: Mapping[str, str] | None = None,
@@ -79,7 +79,7 @@ def resolve(
         folder: of the comparison; recipes and sets may be added to it.
         recipes: by name; and, by cell, architectures that are trained with labels.
         budget: of each training.
-        running: precision, threads and device.
+        options: precision, threads and device.
         inputs: data and sets.
         frozen: hash of each encoder that is not trained here, by its name.
         dry_run: write nothing.
@@ -92,7 +92,7 @@ def resolve(
     with contextlib.nullcontext() if dry_run else folder.setup_lock():
         known = folder.settings
         with as_written(folder.path / "settings.json", REMEDY):
-            common = {"budget": str(budget), "data": inputs.data.word, **running.resolved(known)}
+            common = {"budget": str(budget), "data": inputs.data.word, **options.resolved(known)}
             kept: dict[str, Any] = {name: dict(one) for name, one in known.get("recipes", {}).items()}
             encoders: dict[str, str] = dict(known.get("frozen", {}))
         folder.check(common)
@@ -114,14 +114,14 @@ def resolve(
                     text = f"the file of its own parts has changed since recipe {name} was trained"
                     remedy = "bring it back, and add recipes in another file that imports it; or choose another --out"
                 raise AaspError(f"output holds another comparison: {text}; {remedy}")
-        here = model_of(device_of(running.device))
+        here = model_of(device_of(options.device))
         machine = known.get("machine", here)
         new = [name for name in recipes if name not in kept]
         if new and budget.unit == "minutes" and machine != here:
             text = f"{folder.path} has timed its recipes on {machine}, this is {here}"
             raise AaspError(f"{new[0]}: {text}; add it there, or choose another --out")
         for name in new:
-            made = costs(name, recipes[name], budget, common["precision"], running.device)
+            made = costs(name, recipes[name], budget, common["precision"], options.device)
             kept[name] = {"identity": identity(recipes[name]), **made.to_dict()}
         with as_written(folder.path / "settings.json", REMEDY):
             fields = lambda name: {key: value for key, value in kept[name].items() if key != "identity"}

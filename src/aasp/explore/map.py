@@ -14,9 +14,9 @@ import numpy as np
 
 from aasp.errors import AaspError
 from aasp.explore.columns import columns
-from aasp.explore.layout import clusters, density, on_plane
 from aasp.explore.listening import preview
 from aasp.explore.page import in_script, render_page
+from aasp.explore.plane import clusters, density, on_plane
 from aasp.files import atomic_write
 from aasp.index import Index
 

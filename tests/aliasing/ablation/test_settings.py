@@ -16,7 +16,7 @@ from aasp.aliasing.ablation.settings import Length, resolve
 from aasp.aliasing.ablation.suite import Cell, Suite
 from aasp.compare.folder import Folder
 from aasp.compare.inputs import Given, Inputs
-from aasp.compare.shared_settings import Running
+from aasp.compare.shared_settings import TrainingOptions
 from aasp.errors import AaspError
 
 SUITE = Suite("toy", "a toy", (Cell("full", "all"), Cell("conv", "AaPE?", {"model.stem": "conv"}, "full")))
@@ -38,7 +38,7 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 
 def started(folder: Folder, inputs: Inputs = INPUTS, cells: Suite = SUITE, **length: Any) -> dict[str, Any]:
-    return resolve(folder, cells, 2, Length(**length), Running("fp32", None, "cpu"), inputs)
+    return resolve(folder, cells, 2, Length(**length), TrainingOptions("fp32", None, "cpu"), inputs)
 
 
 def test_a_budget_is_timed_once(tmp_path: Path, timed: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,13 +106,13 @@ def test_changed_inputs_and_cells_are_refused(
 def test_other_precisions_and_threads_are_refused(tmp_path: Path, timed: list[str]) -> None:
     folder = Folder(tmp_path / "out")
     started(folder, steps=7)
-    for running, message in (
-        (Running("bf16", None, "cpu"), "precision = fp32, this one bf16"),
-        (Running("auto", 3, "cpu"), "threads = 1, this one 3"),
+    for options, message in (
+        (TrainingOptions("bf16", None, "cpu"), "precision = fp32, this one bf16"),
+        (TrainingOptions("auto", 3, "cpu"), "threads = 1, this one 3"),
     ):
         with pytest.raises(AaspError, match=message):
-            resolve(folder, SUITE, 2, Length(), running, INPUTS)
-    assert resolve(folder, SUITE, 2, Length(), Running("auto", None, "cpu"), INPUTS)["precision"] == "fp32"
+            resolve(folder, SUITE, 2, Length(), options, INPUTS)
+    assert resolve(folder, SUITE, 2, Length(), TrainingOptions("auto", None, "cpu"), INPUTS)["precision"] == "fp32"
 
 
 def test_an_earlier_folder_is_accepted_and_filled_in(tmp_path: Path, timed: list[str]) -> None:
@@ -124,7 +124,7 @@ def test_an_earlier_folder_is_accepted_and_filled_in(tmp_path: Path, timed: list
     record.write_text(json.dumps([{"contents": "d", "precision": "bf16", "threads": 2}]))
     with pytest.raises(AaspError, match="has precision = bf16, this one fp32"):
         started(folder, budget=1.0)
-    found = resolve(folder, SUITE, 2, Length(budget=1.0), Running("auto", None, "cpu"), INPUTS)
+    found = resolve(folder, SUITE, 2, Length(budget=1.0), TrainingOptions("auto", None, "cpu"), INPUTS)
     assert (found["steps"], found["precision"], found["threads"]) == (7, "bf16", 2) and "budget" not in found
     assert (found["data_hash"], found["sets"]) == ("d", {"words": "w:label:split"}) and not timed
     assert set(found["cells"]) == {"full", "conv"} and found == folder.settings

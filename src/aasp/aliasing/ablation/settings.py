@@ -11,7 +11,7 @@ from aasp.aliasing.ablation.suite import RECIPE, Suite, steps_within
 from aasp.compare.folder import REMEDY, Folder
 from aasp.compare.inputs import Inputs
 from aasp.compare.layout import identity
-from aasp.compare.shared_settings import Running
+from aasp.compare.shared_settings import TrainingOptions
 from aasp.documents import as_written
 from aasp.errors import AaspError
 
@@ -41,7 +41,7 @@ def resolve(
     suite: Suite,
     seeds: int,
     length: Length,
-    running: Running,
+    options: TrainingOptions,
     inputs: Inputs,
     say: Callable[[str], object] = print,
 ) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def resolve(
         suite: the cells.
         seeds: trainings of each.
         length: of each training.
-        running: precision, threads and device.
+        options: precision, threads and device.
         inputs: data and sets.
         say: called with lines about the number of steps.
 
@@ -64,7 +64,7 @@ def resolve(
     with folder.setup_lock():
         known = folder.settings
         before = {name: value for name, value in folder.recorded.items() if name in ("precision", "threads")} | known
-        resolved = running.resolved(before)
+        resolved = options.resolved(before)
         budget = known.get("budget") if known else length.budget
         steps = length.steps or known.get("steps")
         if length.budget is not None and known.get("steps") is not None:
@@ -73,7 +73,7 @@ def resolve(
         elif steps is None:
             if length.budget is None:
                 raise AaspError("how long to train? give --steps N or --budget MINUTES")
-            steps = steps_within(suite, length.budget, seeds, resolved["precision"], running.device)
+            steps = steps_within(suite, length.budget, seeds, resolved["precision"], options.device)
             say(f"{steps} steps each")
         folder.check({**own, "steps": steps})
         folder.check({name: value for name, value in resolved.items() if name in before}, before)

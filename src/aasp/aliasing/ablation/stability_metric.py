@@ -15,7 +15,7 @@ from aasp.aliasing.stability.document import PATCHES_A_SECOND
 from aasp.aliasing.stability.excerpts import MIN_CLIPS, RATE, Excerpts, gather, groups_of
 from aasp.aliasing.stability.measure import observe
 from aasp.aliasing.stability.perturbations import CONTROLS, rows
-from aasp.compare.inputs import Given, clips_hash
+from aasp.compare.inputs import Given, measured_clips_hash
 from aasp.compare.measures import Listener, Scores
 from aasp.compare.readings import AdapterReader
 from aasp.datasets.index import Skipped
@@ -92,7 +92,7 @@ def open_stability_metrics(word: str | None) -> Stability:
     found = groups_of(manifest, gathered.rows, marks)
     groups = None if found is None else found.tolist()
     measures = [StabilityMetric(name, gathered.excerpts, groups) for name in LOOKED_AT]
-    given = Given(word, clips_hash([manifest.sound(int(row)) for row in gathered.rows], groups))
+    given = Given(word, measured_clips_hash([manifest.sound(int(row)) for row in gathered.rows], groups))
     return Stability(measures, gathered.skipped, given)
 
 
