@@ -120,8 +120,8 @@ def accuracy(folder: Path, sets: Sequence[Set], sounds: list[str], threads: int)
 def _embedded(encoder: Embedder, sounds: Sequence[Sound]) -> np.ndarray:
     """The model's default vectors, (n, D)."""
     found: dict[int, np.ndarray] = {}
-    for rows, said in embedded(encoder, sounds):
-        found |= zip(rows, said.clip.numpy(), strict=True)
+    for rows, embeddings in embedded(encoder, sounds):
+        found |= zip(rows, embeddings.clip.numpy(), strict=True)
     return np.stack([found[row] for row in range(len(sounds))])
 
 

@@ -101,14 +101,14 @@ def test_bins_are_scikit_learn_s() -> None:
     happened = RNG.random(504) < probabilities**2
     found = reliability(probabilities, happened)
     theirs_found, theirs_probabilities = calibration_curve(happened, probabilities, n_bins=10)
-    np.testing.assert_allclose(found.found, theirs_found, atol=1e-12)
-    np.testing.assert_allclose(found.said, theirs_probabilities, atol=1e-12)
+    np.testing.assert_allclose(found.frequency, theirs_found, atol=1e-12)
+    np.testing.assert_allclose(found.confidence, theirs_probabilities, atol=1e-12)
     assert found.cases.sum() == 504
 
 
 def test_expected_error_by_hand() -> None:
     found = reliability(np.array([0.15, 0.15, 0.85, 0.95]), np.array([0, 1, 1, 0]))
-    assert found.said == pytest.approx([0.15, 0.85, 0.95]) and found.found.tolist() == [0.5, 1, 0]
+    assert found.confidence == pytest.approx([0.15, 0.85, 0.95]) and found.frequency.tolist() == [0.5, 1, 0]
     assert found.error == pytest.approx((2 * 0.35 + 0.15 + 0.95) / 4)
 
 

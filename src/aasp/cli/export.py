@@ -168,8 +168,8 @@ def _neighbours(model: Model, folder: Path | None) -> tuple[list[str], np.ndarra
         raise AaspError(f"--neighbours {folder} has {len(labels):,} labels, and a page can show {MOST}; choose some")
     found = [(place.name, sound) for place in labels for sound in _sounds([str(place)], MOST // len(labels))]
     vectors: dict[int, np.ndarray] = {}
-    for rows, said in embedded(model, [sound for _, sound in found]):
-        vectors |= zip(rows, said.clip.numpy(), strict=True)
+    for rows, embeddings in embedded(model, [sound for _, sound in found]):
+        vectors |= zip(rows, embeddings.clip.numpy(), strict=True)
     return [label for label, _ in found], np.stack([vectors[row] for row in range(len(found))])
 
 

@@ -120,8 +120,8 @@ def run(argv: list[str]) -> int:
     top = arguments.top or (len(config.classes) if arguments.json else TOP)
     printed = 0
     with bar("classifying") as show:
-        for said in _predicted(arguments, models, sounds, window, running, skipped, show):
-            one = replace(said, path=paths.get(said.path, said.path))
+        for prediction in _predicted(arguments, models, sounds, window, running, skipped, show):
+            one = replace(prediction, path=paths.get(prediction.path, prediction.path))
             events = None if how is None else events_of(one, config.classes, how)
             if written is not None and events is not None:
                 events_by_file.setdefault(one.path, []).extend(events)
@@ -181,8 +181,8 @@ def _predicted(
     if arguments.window is not None:
         text = f"{arguments.words[0]} was fine-tuned on events, and is evaluated step by step"
         raise AaspError(f"--window {arguments.window:g}: {text}; give --hop, or leave it out")
-    said = lambda some: step_probabilities(models, some, hop=arguments.hop, running=running, skipped=skipped)
-    yield from predictions_over_time(sounds, said, show)
+    predict = lambda some: step_probabilities(models, some, hop=arguments.hop, running=running, skipped=skipped)
+    yield from predictions_over_time(sounds, predict, show)
 
 
 def _end(files: Sequence[str], skipped: Sequence[Skipped], printed: int) -> int:

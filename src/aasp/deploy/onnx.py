@@ -191,12 +191,12 @@ def largest_on(graph: Graph, run: Callable[[Sequence[torch.Tensor]], Sequence[np
         with torch.inference_mode():
             expected = graph(*inputs)
         try:
-            said = run(inputs)
+            output = run(inputs)
         except Exception:  # a runtime's own
             if not found:
                 raise
             return float("inf")  # a size that depends on a clip's length was fixed on export
-        found.append(largest(said, expected, graph.gains(expected)))
+        found.append(largest(output, expected, graph.gains(expected)))
     return max(found)
 
 

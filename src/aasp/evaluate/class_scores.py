@@ -37,19 +37,19 @@ class Reliability:
     """Predicted probability and observed frequency in bins of equal width from 0 to 1; empty bins are left out.
 
     Attributes:
-        said: mean predicted probability in each bin, (B,).
-        found: share of positive cases in each bin, (B,).
+        confidence: mean predicted probability in each bin, (B,).
+        frequency: share of positive cases in each bin, (B,).
         cases: number of cases in each bin, (B,).
     """
 
-    said: np.ndarray
-    found: np.ndarray
+    confidence: np.ndarray
+    frequency: np.ndarray
     cases: np.ndarray
 
     @property
     def error(self) -> float:
-        """Expected calibration error: mean distance between `said` and `found`, weighted by cases."""
-        return float(np.average(np.abs(self.said - self.found), weights=self.cases))
+        """Expected calibration error: mean distance between `confidence` and `frequency`, weighted by cases."""
+        return float(np.average(np.abs(self.confidence - self.frequency), weights=self.cases))
 
 
 def class_scores(truth: np.ndarray, probabilities: np.ndarray, rounds: np.ndarray) -> ClassScores:
@@ -104,18 +104,18 @@ def mistakes(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     return rows[np.argsort(-highest[rows], kind="stable")]
 
 
-def reliability(said: np.ndarray, happened: np.ndarray) -> Reliability:
+def reliability(predicted: np.ndarray, happened: np.ndarray) -> Reliability:
     """Compare predicted probabilities with outcomes.
 
     Args:
-        said: predicted probabilities, (n,).
+        predicted: predicted probabilities, (n,).
         happened: whether each predicted case was true, (n,).
     """
-    number = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], said)
+    number = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], predicted)
     cases = np.bincount(number, minlength=BINS)
     some = cases > 0
     mean = lambda values: np.bincount(number, values, BINS)[some] / cases[some]
-    return Reliability(mean(said), mean(happened), cases[some])
+    return Reliability(mean(predicted), mean(happened), cases[some])
 
 
 def calibration(truth: np.ndarray, probabilities: np.ndarray) -> tuple[Reliability, float]:

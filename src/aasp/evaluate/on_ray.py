@@ -83,30 +83,30 @@ class OnRay:
         Raises:
             AaspError: a named sound can't be used, or something other than a sound failed.
         """
-        half, sounds, size = work.half, work.sounds, STRETCH
+        partial, sounds, size = work.partial, work.sounds, STRETCH
         running = replace(work.running, workers=self.workers)
         given = (work.encoder, work.wanted, running, work.channel, self.threads, os.getcwd())
-        while half.done < len(sounds):
-            begun = half.done
+        while partial.done < len(sounds):
+            begun = partial.done
             blocks = [
                 Rows(first, sounds[first : first + size])
                 for first in range(begun, min(len(sounds), begun + BLOCKS * size), size)
             ]
             for made in self._made(blocks, given):
-                if made.first != half.done:
+                if made.first != partial.done:
                     break  # the previous block is lost
                 _check(made, work.named)
                 last = min(len(sounds), made.first + size)
-                half.add(_read(made.table), last, [one for _, one, _ in made.skipped])
-                work.show(half.done)
-            if half.done < min(len(sounds), begun + BLOCKS * size):
+                partial.add(_read(made.table), last, [one for _, one, _ in made.skipped])
+                work.show(partial.done)
+            if partial.done < min(len(sounds), begun + BLOCKS * size):
                 self._one_by_one(work, given)
-                work.show(half.done)
+                work.show(partial.done)
 
     def _one_by_one(self, work: Work, given: tuple) -> None:
         """Embed a block that crashed its workers sound by sound; sounds that crash a worker are left out."""
-        half, sounds = work.half, work.sounds
-        first, last = half.done, min(len(sounds), half.done + STRETCH)
+        partial, sounds = work.partial, work.sounds
+        first, last = partial.done, min(len(sounds), partial.done + STRETCH)
         made = {one.first: one for one in self._made([Rows(row, [sounds[row]]) for row in range(first, last)], given)}
         tables, skipped = [], []
         for row in range(first, last):
@@ -119,7 +119,7 @@ class OnRay:
             skipped += [one for _, one, _ in made[row].skipped]
             tables.append(_read(made[row].table))
         filled = [table for table in tables if table.num_rows] or tables[:1]
-        half.add(pa.concat_tables(filled) if filled else rows_of([], [], work.channel), last, skipped)
+        partial.add(pa.concat_tables(filled) if filled else rows_of([], [], work.channel), last, skipped)
 
     def _made(self, blocks: Sequence[Rows], given: tuple) -> Iterator[Made]:
         """Results of blocks, in order; blocks that crashed their worker on every try are left out."""

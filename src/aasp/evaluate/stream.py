@@ -50,7 +50,7 @@ class Work:
     Attributes:
         encoder: the model.
         sounds: n files or channels of them.
-        half: the shards done so far.
+        partial: the shards done so far.
         wanted: the vectors requested for each sound.
         running: precision, batches, threads.
         named: whether a row's sound was named explicitly, so that it is an error if it can't be used.
@@ -60,7 +60,7 @@ class Work:
 
     encoder: Embedder
     sounds: Sequence[Sound]
-    half: Partial
+    partial: Partial
     wanted: VectorRequest
     running: Running
     named: Callable[[int], bool]
@@ -113,7 +113,7 @@ def stream(
         AaspError: no sound can be used; the file exists; or the unfinished shards are of another job.
         OSError: the disk is full; finished shards are kept.
     """
-    half = Partial(out, sounds)
+    partial = Partial(out, sounds)
     requested = for_vectors(running.precision, encoder.config.whitened)
     job = {
         "format": FORMAT,
@@ -123,36 +123,36 @@ def stream(
         "frames": "no" if not wanted.frames else " ".join(["of layers", " ".join(map(str, wanted.layers)) or "last"]),
         **({} if wanted.hop is None else {"hop": wanted.hop}),
     }
-    before = half.resolved(job) if running.precision == "auto" else None
+    before = partial.resolved(job) if running.precision == "auto" else None
     precision = before or (fastest(requested, encoder.device) if engine is None else engine.precision(requested))
     running, auto = replace(running, precision=precision), running.precision == "auto"
     job[PRECISION] = precision
     numbers = all(isinstance(channels_of(sound), int) for sound in sounds)
     kind = None if not channel else pa.int64() if numbers else pa.string()
-    with half.opened(job, overwrite=overwrite, auto=auto):
-        again = overwrite or half.became
+    with partial.opened(job, overwrite=overwrite, auto=auto):
+        again = overwrite or partial.became
         check_output(out, overwrite=again)  # another process may have written it meanwhile
-        resumed = half.done
-        work = Work(encoder, sounds, half, wanted, running, named, kind, progress)
+        resumed = partial.done
+        work = Work(encoder, sounds, partial, wanted, running, named, kind, progress)
         work.show(resumed)
         (engine or _embed)(work)
-        rows = sum(pq.read_metadata(shard).num_rows for shard in half.shards)
+        rows = sum(pq.read_metadata(shard).num_rows for shard in partial.shards)
         if not rows:
-            half.remove()
-            raise nothing_usable(half.skipped)
+            partial.remove()
+            raise nothing_usable(partial.skipped)
         check_output(out, overwrite=again)
         with atomic_write(out) as beside:
-            (_write_npz if out.suffix == ".npz" else _write_parquet)(beside, half, job)
-            half.becomes(beside)
-        width = next(half.tables(["embedding"])).schema.field("embedding").type.list_size
-        half.remove()
-    return Written(rows, width, resumed, half.skipped)
+            (_write_npz if out.suffix == ".npz" else _write_parquet)(beside, partial, job)
+            partial.becomes(beside)
+        width = next(partial.tables(["embedding"])).schema.field("embedding").type.list_size
+        partial.remove()
+    return Written(rows, width, resumed, partial.skipped)
 
 
 def _embed(work: Work) -> None:
     """Make the missing shards."""
-    half, sounds = work.half, work.sounds
-    first, left = half.done, sounds[half.done :]
+    partial, sounds = work.partial, work.sounds
+    first, left = partial.done, sounds[partial.done :]
     made: dict[int, ClipVectors] = {}
     refused: dict[int, Skipped] = {}
 
@@ -162,23 +162,23 @@ def _embed(work: Work) -> None:
         refused[first + row] = left_out(left[row], error)
 
     def keep(enough: int) -> None:
-        last = half.done
+        last = partial.done
         while last in made or last in refused:
             last += 1
-        if last - half.done >= enough:
-            rows = range(half.done, last)
+        if last - partial.done >= enough:
+            rows = range(partial.done, last)
             usable = [row for row in rows if row in made]
             table = rows_of([sounds[row] for row in usable], [made.pop(row) for row in usable], work.channel)
-            half.add(table, last, [refused[row] for row in rows if row in refused])
+            partial.add(table, last, [refused[row] for row in rows if row in refused])
 
     kept = time.monotonic()
     for some in vectors(work.encoder, left, refuse, work.wanted, work.running):
-        made |= {first + row: said for row, said in some.items()}
+        made |= {first + row: embeddings for row, embeddings in some.items()}
         late = time.monotonic() - kept > SHARD_SECONDS
-        before = half.done
+        before = partial.done
         keep(1 if late else SHARD_ROWS)
-        kept = time.monotonic() if half.done > before else kept
-        work.show(half.done + len(made) + sum(row >= half.done for row in refused))
+        kept = time.monotonic() if partial.done > before else kept
+        work.show(partial.done + len(made) + sum(row >= partial.done for row in refused))
     keep(1)
 
 
@@ -205,10 +205,10 @@ def _vectors(x: np.ndarray) -> pa.FixedSizeListArray:
     return pa.FixedSizeListArray.from_arrays(pa.array(x.reshape(-1)), x.shape[1])
 
 
-def _write_parquet(out: Path, half: Partial, job: Mapping[str, Any]) -> None:
+def _write_parquet(out: Path, partial: Partial, job: Mapping[str, Any]) -> None:
     writer = None
     try:
-        for table in half.tables():
+        for table in partial.tables():
             if writer is None:
                 metadata = {b"aasp": json.dumps({k: v for k, v in job.items() if k != "sounds"}).encode()}
                 writer = pq.ParquetWriter(out, table.schema.with_metadata(metadata))
@@ -218,18 +218,18 @@ def _write_parquet(out: Path, half: Partial, job: Mapping[str, Any]) -> None:
             writer.close()
 
 
-def _write_npz(out: Path, half: Partial, _: Mapping[str, Any]) -> None:
+def _write_npz(out: Path, partial: Partial, _: Mapping[str, Any]) -> None:
     """Write the arrays as `numpy.savez` does, one after the other, a shard at a time."""
-    schema = next(half.tables()).schema
+    schema = next(partial.tables()).schema
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         for name in (name for name in ("path", "channel") if name in schema.names):
-            read = lambda name=name: (np.array(table[name].to_pylist()) for table in half.tables([name]))
+            read = lambda name=name: (np.array(table[name].to_pylist()) for table in partial.tables([name]))
             _append(archive, name, read, max((array.dtype for array in read()), key=lambda one: one.itemsize))
-        _append(archive, "embedding", lambda: (_matrix(t["embedding"]) for t in half.tables(["embedding"])))
+        _append(archive, "embedding", lambda: (_matrix(t["embedding"]) for t in partial.tables(["embedding"])))
         if "frames" in schema.names:
-            _append(archive, "frames", lambda: (_matrix(_flat(t["frames"])) for t in half.tables(["frames"])))
-            _append(archive, "seconds", lambda: (_flat(t["seconds"]).to_numpy() for t in half.tables(["seconds"])))
-            _append(archive, "offsets", lambda: _offsets(half))
+            _append(archive, "frames", lambda: (_matrix(_flat(t["frames"])) for t in partial.tables(["frames"])))
+            _append(archive, "seconds", lambda: (_flat(t["seconds"]).to_numpy() for t in partial.tables(["seconds"])))
+            _append(archive, "offsets", lambda: _offsets(partial))
 
 
 def _append(
@@ -259,11 +259,11 @@ def _matrix(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
     return vectors.flatten().to_numpy().reshape(len(vectors), -1)
 
 
-def _offsets(half: Partial) -> Iterator[np.ndarray]:
+def _offsets(partial: Partial) -> Iterator[np.ndarray]:
     """Index of each file's first vector over time, and the end."""
     end = 0
     yield np.zeros(1, np.int64)
-    for table in half.tables(["seconds"]):
+    for table in partial.tables(["seconds"]):
         counts = table["seconds"].combine_chunks().value_lengths().to_numpy()
         yield end + np.cumsum(counts, dtype=np.int64)
         end += int(counts.sum())

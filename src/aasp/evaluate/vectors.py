@@ -84,15 +84,15 @@ def vectors(
                 if not sectioned:
                     raise _too_long(encoder, sounds[rows[0]])
                 with torch.inference_mode(), casting:
-                    said = _of_sections(encoder, sounds[rows[0]], wanted)
+                    embeddings = _of_sections(encoder, sounds[rows[0]], wanted)
             except AudioError as error:
                 refused(rows[0], error)
             else:
-                yield {rows[0]: said}
+                yield {rows[0]: embeddings}
             continue
-        said_B, lengths_B = found
-        clips, ends = said_B.clip.cpu().numpy(), (lengths_B.double() / front.rate).tolist()
-        over_time = timestamps(said_B, ends, layers, encoder.subbands) if wanted.frames else [None] * len(rows)
+        embeddings_B, lengths_B = found
+        clips, ends = embeddings_B.clip.cpu().numpy(), (lengths_B.double() / front.rate).tolist()
+        over_time = timestamps(embeddings_B, ends, layers, encoder.subbands) if wanted.frames else [None] * len(rows)
         yield dict(zip(rows, zip(clips, over_time, strict=True), strict=True))
 
 

@@ -82,10 +82,10 @@ def class_curve(values: np.ndarray, support: np.ndarray, *, title: str, label: s
 def reliability_diagram(found: Reliability, *, title: str, cases: str) -> Figure:
     """Observed frequency over predicted probability, with a dashed diagonal; cases are correct clips, or labels."""
     figure, axes = panel(250, title, f"share of {cases} (%)")
-    said, share = 100 * found.said, 100 * found.found
+    confidence, frequency = 100 * found.confidence, 100 * found.frequency
     dashed(axes, (0, 100), (0, 100))
-    axes.vlines(said, said, share, color=FIRST, alpha=0.35, linewidth=3)
-    axes.plot(said, share, "o", color=FIRST, markersize=5, clip_on=False)
+    axes.vlines(confidence, confidence, frequency, color=FIRST, alpha=0.35, linewidth=3)
+    axes.plot(confidence, frequency, "o", color=FIRST, markersize=5, clip_on=False)
     axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="predicted probability (%)")
     axes.grid(axis="y")
     return figure
@@ -95,7 +95,7 @@ def reliability_diagram(found: Reliability, *, title: str, cases: str) -> Figure
 def probability_histogram(found: Reliability, *, title: str, cases: str) -> Figure:
     """Number of cases (clips, labels) by probability, on a logarithmic scale."""
     figure, axes = panel(250, title, cases, left=44)
-    axes.bar(100 * found.said, found.cases, width=5, color=FIRST, alpha=0.75)
+    axes.bar(100 * found.confidence, found.cases, width=5, color=FIRST, alpha=0.75)
     log_ticks(axes.yaxis, [10**k for k in range(int(np.log10(found.cases.max())) + 1)], "{:,}".format)
     axes.set(xlim=(0, 100), ylim=(0.7, None), xlabel="predicted probability (%)")
     axes.grid(axis="y")

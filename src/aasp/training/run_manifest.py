@@ -41,11 +41,11 @@ class RunManifest:
         self._name, self._steps, self._run, self._machine = name, steps, run, machine
         self._pipeline, self._unusable, self._reported = pipeline, unusable, 0
 
-    def begin(self, said: str, data: Mapping[str, Any], start: Path | None, precision: str) -> None:
+    def begin(self, summary: str, data: Mapping[str, Any], start: Path | None, precision: str) -> None:
         """Record and print the environment and data of this start.
 
         Args:
-            said: the data in words.
+            summary: the data in words.
             data: the data in numbers.
             start: the checkpoint that the run resumes from.
             precision: precision of the forward pass.
@@ -55,7 +55,7 @@ class RunManifest:
         if self._machine.is_main_process:
             changed = environment.record(self._run.environment, step, facts | dict(data))
             place = f"{facts['device']} in {precision}, {facts['processes']} × {facts['threads']} threads"
-            print(f"{self._name}: {said}; {place}")
+            print(f"{self._name}: {summary}; {place}")
             if start is not None:
                 print(f"resuming from {start}")
             if start is not None and environment.OWN_CODE in changed:

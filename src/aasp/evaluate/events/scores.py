@@ -22,17 +22,19 @@ COLLAR, SHARE = 0.2, 0.2
 """Tolerance of onsets and offsets in seconds; offsets: or, if that is more, this share of the event's length."""
 
 
-def segment_counts(truth: Sequence[Event], said: Sequence[Event], classes: Sequence[str], seconds: float) -> np.ndarray:
+def segment_counts(
+    truth: Sequence[Event], predicted: Sequence[Event], classes: Sequence[str], seconds: float
+) -> np.ndarray:
     """Hits, false alarms and misses of each class (3, K) over a sound's segments; an event is in all it overlaps."""
-    there, detected = (_segments(events, classes, seconds) for events in (truth, said))
+    there, detected = (_segments(events, classes, seconds) for events in (truth, predicted))
     return np.stack([(there & detected).sum(0), (~there & detected).sum(0), (there & ~detected).sum(0)])
 
 
-def event_counts(truth: Sequence[Event], said: Sequence[Event], classes: Sequence[str]) -> np.ndarray:
+def event_counts(truth: Sequence[Event], predicted: Sequence[Event], classes: Sequence[str]) -> np.ndarray:
     """Hits, false alarms and misses of each class (3, K) over a sound's events, by a maximum matching."""
     counts = np.zeros((3, len(classes)), dtype=np.int64)
     for k, name in enumerate(classes):
-        ours, theirs = ([one for one in events if one.label == name] for events in (truth, said))
+        ours, theirs = ([one for one in events if one.label == name] for events in (truth, predicted))
         hits = 0
         if ours and theirs:
             near = [[_near(a, b) for b in theirs] for a in ours]
@@ -65,6 +67,6 @@ def _segments(events: Sequence[Event], classes: Sequence[str], seconds: float) -
     return rows
 
 
-def _near(truth: Event, said: Event) -> bool:
+def _near(truth: Event, predicted: Event) -> bool:
     reach = max(COLLAR, SHARE * (truth.end - truth.start))
-    return abs(truth.start - said.start) <= COLLAR and abs(truth.end - said.end) <= reach
+    return abs(truth.start - predicted.start) <= COLLAR and abs(truth.end - predicted.end) <= reach

@@ -70,19 +70,19 @@ def step_probabilities(
 
 def predictions_over_time(
     sounds: Sequence[Sound],
-    said: Callable[[Sequence[Sound]], list[Steps | None]],
+    predict: Callable[[Sequence[Sound]], list[Steps | None]],
     progress: Progress | None = None,
 ) -> Iterator[Prediction]:
     """`predictions` of classifiers over time: for a file the maximum over its time steps, and every step.
 
     Args:
         sounds: files, or channels of them, of any length.
-        said: computes `step_probabilities` of some of them.
+        predict: computes `step_probabilities` of some of them.
         progress: called with (files done, n).
     """
     for first in range(0, len(sounds), CHUNK):
         chunk = sounds[first : first + CHUNK]
-        for sound, one in zip(chunk, said(chunk), strict=True):
+        for sound, one in zip(chunk, predict(chunk), strict=True):
             if one is not None:
                 spans = np.stack([one.edges[:-1], one.edges[1:]], axis=1)
                 whole = one.probabilities.max(axis=0)
@@ -95,7 +95,7 @@ def by_segment(
     steps: Sequence[Steps], events: Sequence[Sequence[Event]], classes: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Labels and maximum probabilities of each one-second segment of all sounds, (m, K) each, for ranking."""
-    truth, said = [], []
+    truth, predicted = [], []
     for one, true in zip(steps, events, strict=True):
         edges = np.arange(ceil(one.seconds / SEGMENT) + 1) * SEGMENT
         there = np.zeros((len(edges) - 1, len(classes)), dtype=bool)
@@ -105,8 +105,8 @@ def by_segment(
         steps_at = one.edges.round(5)  # edges from fp32: 16 s can be 16.0000005
         within = (steps_at[:-1] < edges[1:, None]) & (steps_at[1:] > edges[:-1, None])
         truth.append(there)
-        said.append(np.where(within[..., None], one.probabilities, 0.0).max(axis=1))
-    return np.concatenate(truth), np.concatenate(said)
+        predicted.append(np.where(within[..., None], one.probabilities, 0.0).max(axis=1))
+    return np.concatenate(truth), np.concatenate(predicted)
 
 
 def packed(steps: Sequence[Steps | None]) -> dict[str, np.ndarray]:
@@ -129,8 +129,8 @@ def counted(
     steps: Sequence[Steps], events: Sequence[Sequence[Event]], classes: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Hits, false alarms and misses of each sound, (n, 3, K) each: segment-based, and event-based."""
-    said = [detect("", one.edges, one.probabilities, classes, Detection()) for one in steps]
-    pairs = list(zip(steps, events, said, strict=True))
+    predicted = [detect("", one.edges, one.probabilities, classes, Detection()) for one in steps]
+    pairs = list(zip(steps, events, predicted, strict=True))
     segments = [segment_counts(true, found, classes, one.seconds) for one, true, found in pairs]
     return np.array(segments), np.array([event_counts(true, found, classes) for _, true, found in pairs])
 
@@ -147,10 +147,10 @@ def _steps(
     training = classifier.training
     classifier.eval()
     try:
-        for rows, said in batches(classifier.encoder, sounds, unusable, strict=False, running=running, encode=encode):
-            assert isinstance(said, OverTime)
-            values = classifier.probabilities(said.vectors).cpu().numpy()
-            valid, centres = said.valid.cpu().numpy(), said.seconds.cpu().double().numpy()
+        for rows, output in batches(classifier.encoder, sounds, unusable, strict=False, running=running, encode=encode):
+            assert isinstance(output, OverTime)
+            values = classifier.probabilities(output.vectors).cpu().numpy()
+            valid, centres = output.valid.cpu().numpy(), output.seconds.cpu().double().numpy()
             for i, row in enumerate(rows):
                 steps = int(valid[i].sum())
                 found[row] = Steps(step_edges(centres[:steps], duration(sounds[row])), values[i, :steps])

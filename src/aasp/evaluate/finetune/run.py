@@ -162,14 +162,14 @@ def train_round(
         unusable: list[Skipped] = []  # clips that exist but can't be decoded, found when they are scored
         run_manifest = RunManifest(name, recipe.steps, run, machine, pipeline, unusable)
         what = f"with numbers, {task.classes[0]}" if task.regression else f"of {len(task.classes)} classes"
-        said = f"{len(round_.train):,} clips {what}, {len(round_.valid):,} for validation"
+        summary = f"{len(round_.train):,} clips {what}, {len(round_.valid):,} for validation"
         facts = document["finetuned"] | {"contents": contents(len(labelled), labelled.sounds.__getitem__)}
         facts |= own_code_fact(recipe)
-        run_manifest.begin(said, facts, start, settings.precision)
+        run_manifest.begin(summary, facts, start, settings.precision)
         run_manifest.print_lines(own.notes)
         if recipe.head == "probe" and start is None:
-            said = f"the head starts as a linear probe: embedding {len(round_.train):,} training clips"
-            run_manifest.print_lines([said])
+            line = f"the head starts as a linear probe: embedding {len(round_.train):,} training clips"
+            run_manifest.print_lines([line])
             fit_head(classifier.to(machine.device), sounds(round_.train), task.y[round_.train], recipe.loss, machine)
         objective = FinetuneObjective(
             classifier, recipe, engine.gatherer(machine) if machine.num_processes > 1 else None
