@@ -112,6 +112,18 @@ def test_a_classifier_gives_probabilities(extent: Extent, classifier: AudioClass
     assert json.loads(metadata["config"])["classes"] == ["dog", "rain", "siren"]
 
 
+def test_a_classifier_trained_by_sigmoids_gives_probabilities(plain: AudioEncoder) -> None:
+    config = AudioClassifierConfig(("dog", "rain", "siren"), encoder=plain.config, loss="sigmoid")
+    torch.manual_seed(0)
+    classifier = AudioClassifier(config).eval()
+    torch.nn.init.normal_(classifier.head.weight)
+    wave = 0.1 * torch.randn(2, window_samples(plain.config))
+    (found,) = session(onnx_model(classifier, "window"), threads=1).run(["probabilities"], {"wave": wave.numpy()})
+    with torch.inference_mode():
+        sigmoids = classifier(wave).sigmoid()
+    np.testing.assert_allclose(found, sigmoids / sigmoids.sum(1, keepdim=True), rtol=0, atol=TOLERANCE)
+
+
 @pytest.fixture(scope="module")
 def plain() -> AudioEncoder:
     """As small as it goes."""

@@ -16,7 +16,7 @@ from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassificati
 from aasp.audio.io import read
 from aasp.errors import AaspError
 from aasp.hf import AaspFeatureExtractor, of
-from aasp.model.audio_classifier import AudioClassifier
+from aasp.model.audio_classifier import AudioClassifier, load_classifier
 from aasp.model.audio_encoder import AudioEncoder
 from tones import RATE, tone
 
@@ -67,6 +67,17 @@ def test_classes_of_an_array(classify: Pipeline, classifier: AudioClassifier) ->
     assert [one["score"] for one in found] == sorted((one["score"] for one in found), reverse=True)
     np.testing.assert_allclose(by_label(found), own_scores(classifier, wave), atol=1e-6)
     assert len(classify(wave, top_k=1)) == 1
+
+
+def test_classes_trained_by_sigmoids(classifier: AudioClassifier, tmp_path: Path) -> None:
+    """Transformers takes the softmax of the logits."""
+    separate, wave = AudioClassifier(replace(classifier.config, loss="sigmoid")).eval(), tone(800, 2.3)
+    separate.load_state_dict(classifier.state_dict())
+    of(separate).save_pretrained(tmp_path)
+    found = pipeline("audio-classification", model=str(tmp_path), top_k=None)(wave)
+    np.testing.assert_allclose(by_label(found), own_scores(separate, wave), atol=1e-6)
+    assert load_classifier(tmp_path).config == separate.config
+    assert np.abs(np.array(by_label(found)) - own_scores(classifier, wave)).max() > 0.01
 
 
 def test_classes_of_files(classify: Pipeline, classifier: AudioClassifier, files: dict[str, np.ndarray]) -> None:

@@ -96,6 +96,11 @@ def test_batch_norm_learns_its_statistics_while_training_only() -> None:
 def test_probabilities_are_of_all_classes_together_or_of_each() -> None:
     logits = torch.tensor([[0.0, 1.0, -2.0]])
     one, several = (build(multilabel=several).probabilities(logits)[0] for several in (False, True))
+    separate = build(loss="sigmoid").probabilities(logits)[0]
+    torch.testing.assert_close(separate, several / several.sum())
+    low = build(loss="sigmoid").probabilities(torch.tensor([[-200.0, -201.0, -300.0]]))[0]
+    np.testing.assert_allclose(low, np.array([1.0, np.exp(-1.0), 0.0]) / (1 + np.exp(-1.0)), rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(build(loss="sigmoid", multilabel=True).probabilities(logits)[0], several)
     x = logits[0].numpy()
     np.testing.assert_allclose(one, np.exp(x) / np.exp(x).sum(), rtol=1e-6)
     np.testing.assert_allclose(several, 1 / (1 + np.exp(-x)), rtol=1e-6)

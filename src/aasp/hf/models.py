@@ -98,7 +98,7 @@ class AaspForAudioClassification(AaspPreTrainedModel):
         Returns:
             `loss` if labels were given, `logits` (B, K), `hidden_states` and `attentions` as in `AaspModel`.
             If the model predicts numbers, the logits are these, (B, 1), and the loss is their mean squared error, both
-            in the labels' unit.
+            in the labels' unit. If it was trained by sigmoids with one class per clip, the logits are their logarithms.
 
         Raises:
             AaspError: as `AaspModel` does; or the number of labels differs from that of clips or classes.
@@ -108,8 +108,8 @@ class AaspForAudioClassification(AaspPreTrainedModel):
         found, more = self._encode(classifier.encoder, input_values, attention_mask, options, layers)
         stages = found.stages if layers else found.stages[-1:]
         logits = classifier.classify(stages, found.valid)
-        if classifier.config.numbers is not None:
-            logits = classifier.probabilities(logits)  # in the labels' unit
+        if classifier.config.numbers is not None or classifier.config.loss == "sigmoid":
+            logits = classifier.usual_logits(logits)  # in the labels' unit; or pipelines take their softmax
         loss = None if labels is None else self._loss(labels, logits)
         return self._given(SequenceClassifierOutput(loss=loss, logits=logits, **more), options)
 

@@ -43,6 +43,8 @@ class AudioClassifierConfig:
         numbers: for regression: mean and deviation of the predicted numbers; `classes` then has one name.
         encoder: the encoder; its `pooling` computes one vector from a clip's tokens.
         channels: channel of multi-channel files that it was trained on (`aasp.audio.channels`), "2" for the second.
+        loss: with one class per clip, what the logits were trained for: "softmax"; or "sigmoid", of each class by
+            itself, whose values are divided by their sum. With several classes per clip it is the sigmoid in any case.
     """
 
     classes: tuple[str, ...]
@@ -54,6 +56,7 @@ class AudioClassifierConfig:
     numbers: tuple[float, float] | None = None
     encoder: AudioEncoderConfig = field(default_factory=AudioEncoderConfig)
     channels: str = field(default="mean", metadata=ADDED_LATER)
+    loss: Literal["softmax", "sigmoid"] = field(default="softmax", metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         check_range(self, "classifier", "clip_seconds")
@@ -179,11 +182,22 @@ class AudioClassifier(nn.Module):
 
         For a regression model: the predicted numbers, in the unit of the labels.
         """
+        scores_BK = self.usual_logits(logits_BK)
+        if self.config.numbers is not None:
+            return scores_BK
+        return torch.sigmoid(scores_BK) if self.config.multilabel else torch.softmax(scores_BK, dim=-1)
+
+    def usual_logits(self, logits_BK: Tensor) -> Tensor:
+        """Logits of which others take the softmax or, if multilabel, the sigmoid; or the numbers of a regression model.
+
+        softmax(log sigmoid(x)) is each sigmoid divided by the sum of all, also where all are small.
+        """
         logits_BK = widened(logits_BK)
         if self.config.numbers is not None:
             mean, deviation = self.config.numbers
             return logits_BK * deviation + mean
-        return torch.sigmoid(logits_BK) if self.config.multilabel else torch.softmax(logits_BK, dim=-1)
+        separate = self.config.loss == "sigmoid" and not self.config.multilabel
+        return functional.logsigmoid(logits_BK) if separate else logits_BK
 
     def save(self, directory: str | Path) -> None:
         """Write `config.json` and `model.safetensors`; an existing model there is replaced in one step."""

@@ -57,6 +57,18 @@ def test_the_encoder_that_is_given_stays_as_it_is(encoder: AudioEncoder, tones: 
     assert all((tensor == before[name]).all() for name, tensor in encoder.state_dict().items())
 
 
+def test_a_whitening_of_the_encoder_is_not_used(encoder: AudioEncoder, tones: Callable) -> None:
+    whitened = AudioEncoder(replace(encoder.config, whitened=4))
+    whitened.load_state_dict(encoder.state_dict(), strict=False)
+    request, seconds = request_for(encoder, tones, steps=2)
+    task = Task.of(request.labelled, choose="held_out")
+    rounds, X = few_label_rounds(task, 3, 1000), head_inputs(request)
+    one, two = (
+        few_label_result(replace(request, encoder=given), task, rounds, seconds, X) for given in (encoder, whitened)
+    )
+    np.testing.assert_array_equal(one.probabilities, two.probabilities)
+
+
 def test_more_steps_change_the_predictions(encoder: AudioEncoder, tones: Callable) -> None:
     """A learning rate close to zero leaves the initial probe unchanged; a higher one does not."""
     still, moved = (trained(*request_for(encoder, tones, steps=3, lr=lr))[0].probabilities for lr in (1e-12, 1e-2))

@@ -70,6 +70,9 @@ def test_classes_scored_on_their_own_begin_as_regressions_of_their_own(
     for k in range(3):
         head = LogisticRegression(C=STRENGTH / X.shape[1], tol=1e-10, max_iter=10_000).fit(X[train], task.y[train] == k)
         np.testing.assert_allclose(logits[:, k], head.decision_function(X), atol=1e-3)
+    sigmoids = 1 / (1 + np.exp(-logits))
+    found = class_probabilities(classifier, labelled.sounds)
+    np.testing.assert_allclose(found, sigmoids / sigmoids.sum(1, keepdims=True), atol=1e-4)
 
 
 def test_training_leaves_the_standardisation_alone(encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones) -> None:

@@ -344,6 +344,7 @@ def test_several_labels_a_clip(encoder: AudioEncoder, recipe: FinetuneRecipe, to
     single = train(Finetuning(encoder, "model", labelled, replace(recipe, loss="sigmoid")), tmp_path / "single")
     assert single.result is not None
     np.testing.assert_allclose(single.result.probabilities.sum(1), 1, rtol=1e-5)
+    assert load_classifier(tmp_path / "single").config.loss == "sigmoid"
 
 
 @pytest.mark.parametrize("seconds", [0.02, 0.0, -1.0])
@@ -373,3 +374,61 @@ def test_from_scratch_the_weights_of_the_pattern_do_not_matter(
     one, two = (Finetuning(model, "model", tones(), recipe, scratch=True) for model in (encoder, other))
     assert one.encoder_hash == two.encoder_hash
     assert replace(one, scratch=False).encoder_hash != replace(two, scratch=False).encoder_hash
+
+
+def with_whitening(encoder: AudioEncoder) -> AudioEncoder:
+    made = AudioEncoder(replace(encoder.config, whitened=4))
+    made.load_state_dict(encoder.state_dict(), strict=False)
+    made.whitening.fit(torch.randn(32, 16 * 8))
+    return made.eval()
+
+
+def test_a_whitening_is_not_kept(
+    encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whitened, labelled = with_whitening(encoder), tones()
+    said = "model: its vector is whitened, this run's is not; after the run, `aasp whiten` learns a new whitening\n"
+    outcome = train(Finetuning(whitened, "model", labelled, recipe), tmp_path / "run")
+    assert said in capsys.readouterr().out
+    plain = train(Finetuning(encoder, "model", labelled, recipe), tmp_path / "plain")
+    assert said not in capsys.readouterr().out
+    assert outcome.result is not None and plain.result is not None
+    np.testing.assert_array_equal(outcome.result.probabilities, plain.result.probabilities)
+    assert (tmp_path / "run/model/config.json").read_bytes() == (tmp_path / "plain/model/config.json").read_bytes()
+    assert (tmp_path / "run/model/model.safetensors").read_bytes() == (
+        tmp_path / "plain/model/model.safetensors"
+    ).read_bytes()
+    one, two = (Finetuning(model, "model", labelled, recipe, scratch=True) for model in (whitened, encoder))
+    assert one.encoder_hash == two.encoder_hash and one.classifier_config() == two.classifier_config()
+    assert replace(one, scratch=False).encoder_hash != replace(two, scratch=False).encoder_hash
+
+
+@pytest.mark.parametrize("name", ["encoder.whitened", "loss"])
+def test_an_unfinished_run_whose_model_had_another_form_is_refused(
+    name: str,
+    encoder: AudioEncoder,
+    recipe: FinetuneRecipe,
+    tones: Tones,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Before, the models of such runs kept the encoder's whitening, and took the softmax of what sigmoids trained."""
+    job = Finetuning(encoder, "model", tones(), replace(recipe, loss="sigmoid"))
+    with monkeypatch.context() as here:
+        stop_at(4, here)
+        assert train(job, tmp_path / "run").exit_code
+    file = tmp_path / "run/model/config.json"
+    config = json.loads(file.read_text())
+    if name == "loss":
+        del config["loss"]
+    else:
+        config["encoder"]["whitened"] = 4
+    kept = file.read_text()
+    file.write_text(json.dumps(config))
+    text = f"run: fine-tuned by aasp .*, whose model differs in {name}; resume with that version, or choose another"
+    with pytest.raises(AaspError, match=text):
+        train(job, tmp_path / "run")
+    file.write_text(kept)
+    assert train(job, tmp_path / "run").exit_code == 0
+    file.write_text(json.dumps(config))
+    assert train(job, tmp_path / "run").result is not None, "what has ended stays readable"

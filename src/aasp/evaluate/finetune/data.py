@@ -104,7 +104,7 @@ class Finetuning:
                 self.encoder.config.frontend.check_covers(one.low_hz, one.high_hz, what)
 
     def classifier_config(self, numbers: tuple[float, float] | None = None) -> AudioClassifierConfig:
-        """Configuration of the classifier: the encoder with the recipe's pooling, drop path and window.
+        """Configuration of the classifier: the encoder with the recipe's pooling, drop path and window, not whitened.
 
         Args:
             numbers: mean and deviation of the training labels, if labels are numbers.
@@ -114,10 +114,10 @@ class Finetuning:
             config,
             encoder=replace(config.encoder, drop_path=0.0 if recipe.train == "head" else recipe.drop_path),
             pooling=recipe.pooling,
+            whitened=0,
             window_seconds=config.window_seconds if recipe.window == "pretrained" else _holding(config, recipe),
         )
-        labelled = self.labelled
-        channels = {channels_of(sound) for sound in labelled.sounds}
+        labelled, channels = self.labelled, {channels_of(sound) for sound in self.labelled.sounds}
         return AudioClassifierConfig(
             tuple(labelled.classes),
             labelled.multilabel,
@@ -128,6 +128,7 @@ class Finetuning:
             numbers,
             encoder,
             str(channels.pop()) if len(channels) == 1 else "mean",
+            "sigmoid" if recipe.loss == "sigmoid" and not labelled.multilabel else "softmax",
         )
 
     @cached_property
@@ -142,8 +143,8 @@ class Finetuning:
 
     @cached_property
     def encoder_hash(self) -> str:
-        """Hash of the encoder: configuration, a user's own code, and weights; from scratch without weights."""
-        config = self.encoder.config
+        """Hash of the encoder: configuration, a user's own code, weights; from scratch no weights, no whitening."""
+        config = replace(self.encoder.config, whitened=0)
         return fingerprint(config) + own_code(config)[:16] if self.scratch else model_hash(self.encoder)
 
     def document(self, round_: Round) -> dict[str, Any]:

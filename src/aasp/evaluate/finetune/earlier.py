@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from aasp.config import flat
+from aasp.config import flat, from_dict, to_dict
 from aasp.datasets.fingerprint import contents
 from aasp.datasets.labelled import LabelledSet
 from aasp.documents import read_json
 from aasp.errors import AaspError
+from aasp.evaluate.finetune.results import PREDICTIONS
+from aasp.model.audio_classifier import AudioClassifierConfig
+from aasp.model.folder import read_config
 from aasp.training.run import Run
 from aasp.training.tracking import read_starts
 
@@ -45,6 +48,30 @@ def check_sounds(folders: Sequence[Path], labelled: LabelledSet) -> None:
         if start.get("contents", here) != here:
             text = f"{folder}: fine-tuned on other sounds than {labelled.source} names now"
             raise AaspError(f"{text}; choose another --out, or restore the sounds")
+
+
+def check_classifiers(folders: Sequence[Path], configs: Sequence[AudioClassifierConfig]) -> None:
+    """Check that an unfinished fine-tuning has chosen no model of another form than that of this version.
+
+    Args:
+        folders: of its rounds.
+        configs: the classifier that this version would train in each.
+
+    Raises:
+        AaspError: another version chose one.
+    """
+    if all((folder / PREDICTIONS).exists() for folder in folders):
+        return
+    for folder, config in zip(folders, configs, strict=True):
+        run = Run(folder)
+        if not (file := run.model / "config.json").is_file():
+            continue
+        found, here = (
+            flat(to_dict(one)) for one in (from_dict(AudioClassifierConfig, read_config(file), str(file)), config)
+        )
+        if other := [name for name in found | here if found.get(name) != here.get(name)]:
+            text = f"{folder}: fine-tuned by {_version(run)}, whose model differs in {', '.join(sorted(other))}"
+            raise AaspError(f"{text}; resume with that version, or choose another --out")
 
 
 def _version(run: Run) -> str:

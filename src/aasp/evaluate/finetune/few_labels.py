@@ -24,6 +24,7 @@ from aasp.evaluate.finetune.recipe import FinetuneRecipe
 from aasp.evaluate.finetune.recipes import lp_ft
 from aasp.evaluate.probe import ProbeResult
 from aasp.evaluate.task import Round, Task
+from aasp.evaluate.whitening import plain_weights
 from aasp.model.audio_classifier import AudioClassifier
 from aasp.training.optim import adamw, set_step
 from aasp.training.randomness import seed
@@ -83,7 +84,7 @@ def _trained(job: Finetuning, task: Task, r: Round, seconds: np.ndarray, head_X:
     recipe, front = job.recipe, job.encoder.config.frontend
     seed(recipe.seed)
     classifier = AudioClassifier(job.classifier_config())
-    classifier.encoder.load_state_dict(job.encoder.state_dict())
+    classifier.encoder.load_state_dict(plain_weights(job.encoder))
     y, identity = task.y[r.train], np.eye(len(task.classes), dtype=np.float32)
     begin_with(classifier, first_head(head_X[r.train], y, len(task.classes), recipe.loss))
     crops = CropPipeline(

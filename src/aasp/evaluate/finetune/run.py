@@ -23,7 +23,7 @@ from aasp.datasets.fingerprint import contents
 from aasp.datasets.index import Skipped
 from aasp.evaluate.features import nothing_usable
 from aasp.evaluate.finetune.data import Finetuning, measured, train_pipeline
-from aasp.evaluate.finetune.earlier import check_sounds, check_version
+from aasp.evaluate.finetune.earlier import check_classifiers, check_sounds, check_version
 from aasp.evaluate.finetune.objective import FinetuneObjective, fit_head
 from aasp.evaluate.finetune.over_time import by_segment, step_probabilities, tested
 from aasp.evaluate.finetune.predict import NotFinite, class_probabilities
@@ -31,8 +31,9 @@ from aasp.evaluate.finetune.results import PREDICTIONS, VALIDATION, Outcome, gat
 from aasp.evaluate.finetune.targets import Targets, check_within, moments
 from aasp.evaluate.metrics import rank
 from aasp.evaluate.task import Round, Task
+from aasp.evaluate.whitening import plain_weights
 from aasp.files import atomic_write
-from aasp.model.audio_classifier import AudioClassifier, load_classifier, write_classifier
+from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig, load_classifier, write_classifier
 from aasp.training import checkpoint, engine
 from aasp.training.environment import own_code_fact
 from aasp.training.loop import Settings, TrainingStopped, train
@@ -43,6 +44,8 @@ from aasp.training.run_manifest import RunManifest
 from aasp.training.schedules import cosine_schedules
 from aasp.training.share import share
 from aasp.training.trackers import Name
+
+WHITENED = "its vector is whitened, this run's is not; after the run, `aasp whiten` learns a new whitening"
 
 
 def finetune(
@@ -83,6 +86,7 @@ def finetune(
         check_version(folder, job.document(round_))
         check_run(folder, job.document(round_), resume)
     check_sounds(folders, labelled)
+    check_classifiers(folders, [_config(job, task, round_) for round_ in task.rounds])
     settings = Settings(
         name=job.recipe.name,
         optimizer=job.recipe.optimizer,
@@ -107,6 +111,10 @@ def finetune(
 def round_folders(out: Path, task: Task) -> list[Path]:
     """The directory of each round: the run itself if there is only one."""
     return [out] if len(task.rounds) == 1 else [out / f"fold-{round_.name}" for round_ in task.rounds]
+
+
+def _config(job: Finetuning, task: Task, round_: Round) -> AudioClassifierConfig:
+    return job.classifier_config(moments(task.y[round_.train]) if task.regression else None)
 
 
 def train_round(
@@ -140,7 +148,7 @@ def train_round(
     if predictions.exists():
         return 0
     front, events = job.encoder.config.frontend, labelled.events
-    config = job.classifier_config(moments(task.y[round_.train]) if task.regression else None)
+    config = _config(job, task, round_)
     options: dict[str, Any] = dict(front=front, workers=workers, machine=machine)
     if events is not None:
         options["steps"] = Targets(config, [events[row] for row in round_.train])
@@ -152,8 +160,10 @@ def train_round(
     pipeline = train_pipeline(recipe, labelled, seconds, task, round_, batch=own.clips, **options)
     seed(recipe.seed)
     classifier = AudioClassifier(config)
+    notes = list(own.notes)
     if not job.scratch:
-        classifier.encoder.load_state_dict(job.encoder.state_dict())
+        classifier.encoder.load_state_dict(plain_weights(job.encoder))
+        notes += [f"{job.model}: {WHITENED}"] if job.encoder.whitening is not None else []
     seed(recipe.seed + machine.process_index)  # each process augments differently
     sounds = lambda rows: [labelled.sounds[row] for row in rows]
     document = job.document(round_)
@@ -166,7 +176,7 @@ def train_round(
         facts = document["finetuned"] | {"contents": contents(len(labelled), labelled.sounds.__getitem__)}
         facts |= own_code_fact(recipe)
         run_manifest.begin(summary, facts, start, settings.precision)
-        run_manifest.print_lines(own.notes)
+        run_manifest.print_lines(notes)
         if recipe.head == "probe" and start is None:
             line = f"the head starts as a linear probe: embedding {len(round_.train):,} training clips"
             run_manifest.print_lines([line])
