@@ -99,6 +99,13 @@ def test_the_fixed_probe_knows_classes_that_only_the_test_part_has(blobs: tuple)
     assert (result.probabilities[:, 3] == 0).all() and not result.correct[result.truth == 3].any()
 
 
+def test_the_fixed_probe_predicts_the_only_class_of_a_round_s_training_clips(blobs: tuple) -> None:
+    labels = ["a" if i % 2 or i >= 10 else "b" for i in range(20)]
+    result = fixed_probe(blobs[0][:20], task_of(labels, ["1"] * 10 + ["2"] * 10))
+    np.testing.assert_array_equal(result.probabilities[:10], [[1, 0]] * 10)
+    assert result.correct[:10].mean() == 0.5 and np.isfinite(result.probabilities).all()
+
+
 def test_the_fixed_probe_is_for_single_labels(blobs: tuple) -> None:
     with pytest.raises(AaspError, match="multi-label"):
         fixed_probe(blobs[0], task_of(["a;b", "a"] * 60, ["train", "train", "test"] * 40))

@@ -65,6 +65,17 @@ def test_a_large_group_is_not_held_out_if_small_ones_suffice(seed: int) -> None:
     assert only.valid.size == only.train.size == 100
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_large_group_is_not_held_out_beside_small_ones(seed: int) -> None:
+    """Groups of 4, 48 and 48 clips: 4 are nearer to a tenth than 52."""
+    groups = ["few"] * 4 + ["one"] * 48 + ["two"] * 48 + ["tested"] * 2
+    (only,) = task_of([*"ab"] * 51, ["train"] * 100 + ["test"] * 2, groups, seed=seed).rounds
+    assert only.valid.tolist() == [0, 1, 2, 3]
+    groups = ["few"] * 4 + [f"of 12, {i // 12}" for i in range(96)] + ["tested"] * 2
+    (only,) = task_of([*"ab"] * 51, ["train"] * 100 + ["test"] * 2, groups, seed=seed).rounds
+    assert only.valid.size == 16, "up to a fifth"
+
+
 def test_two_folds_choose_on_a_held_out_tenth() -> None:
     task = task_of([*"ab"] * 20, ["x"] * 20 + ["y"] * 20)
     assert [(r.train.size, r.valid.size, r.test.size) for r in task.rounds] == [(18, 2, 20)] * 2

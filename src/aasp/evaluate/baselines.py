@@ -19,7 +19,6 @@ import numpy as np
 import scipy.signal
 import torch
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from aasp.audio.sounds import Sound, read_sound
@@ -76,14 +75,15 @@ def fixed_probe(X: np.ndarray, task: Task) -> ProbeResult:
         raise AaspError("fixed probe: the task is multi-label; use linear_probe on the same features")
     heads = []
     for r in task.rounds:
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=2000))
-        scaler, classifier = (step for _, step in model.fit(X[r.refit], task.y[r.refit]).steps)
+        scaler, y = StandardScaler().fit(X[r.refit]), task.y[r.refit]
         weight, bias = np.zeros((X.shape[1], len(task.classes))), np.full(len(task.classes), -np.inf)
-        # For two classes scikit-learn keeps only the logit of the second; that of the first is 0.
-        known = classifier.classes_
-        weight[:, known[-len(classifier.coef_) :]] = classifier.coef_.T
+        known = np.unique(y)
         bias[known] = 0.0
-        bias[known[-len(classifier.coef_) :]] = classifier.intercept_
+        if known.size > 1:  # scikit-learn refuses a single class, which is then predicted for every clip
+            classifier = LogisticRegression(C=C, max_iter=2000).fit(scaler.transform(X[r.refit]), y)
+            # For two classes scikit-learn keeps only the logit of the second; that of the first is 0.
+            scored = known[-len(classifier.coef_) :]
+            weight[:, scored], bias[scored] = classifier.coef_.T, classifier.intercept_
         head = LinearHead(scaler.mean_, scaler.scale_, weight, bias, multilabel=False)
         heads.append(Chosen("fixed", {"C": C}, head))
     return score_heads({"fixed": X}, task, heads)

@@ -180,14 +180,18 @@ def _round(name: str, train: np.ndarray, valid: np.ndarray, test: np.ndarray, gr
 def _hold_out(train: np.ndarray, groups: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Shuffled whole groups until a tenth of the clips is held out; at least one group on either side.
 
-    A group that is larger than a tenth by itself is held out only if no others are left.
+    A group that is larger than a tenth by itself is held out only if no others are left, and together with others only
+    up to a fifth in total; beyond that less than a tenth is held out.
     """
     names, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     if names.size < 2:
         raise AaspError(f"split: no valid part, and the train part is one group {str(names[0])!r}; add a valid part")
     order = np.random.default_rng(seed).permutation(names.size)
     order = order[np.argsort(sizes[order] > HELD_OUT * train.size, kind="stable")]
-    wanted = 1 + int(np.searchsorted(np.cumsum(sizes[order]), HELD_OUT * train.size))
+    held_out, tenth = np.cumsum(sizes[order]), HELD_OUT * train.size
+    wanted = 1 + int(np.searchsorted(held_out, tenth))
+    if wanted > 1 and held_out[wanted - 1] > 2 * tenth:
+        wanted -= 1
     held = np.isin(group, order[: min(wanted, names.size - 1)])
     return train[~held], train[held]
 
