@@ -379,7 +379,7 @@ def test_from_scratch_the_weights_of_the_pattern_do_not_matter(
 def with_whitening(encoder: AudioEncoder) -> AudioEncoder:
     made = AudioEncoder(replace(encoder.config, whitened=4))
     made.load_state_dict(encoder.state_dict(), strict=False)
-    made.whitening.fit(torch.randn(32, 16 * 8))
+    made.whitening.fit(torch.randn(32, 16))
     return made.eval()
 
 
