@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aasp.convert.published import PLAIN, number, path_text
+from aasp.convert.published import PLAIN, last_part, number
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "aasp"
@@ -185,7 +185,8 @@ def test_the_rule_allows_one_file_its_two_calls_and_nothing_near_them() -> None:
     # What the second one lets a file build, item by item; anything more has to be weighed here.
     numbers = [(number, "numpy.core.multiarray.scalar"), (number, "numpy._core.multiarray.scalar")]
     kinds = [np.dtypes.Float64DType, np.dtypes.Float32DType, np.dtypes.Int64DType]
-    paths = [(path_text, "pathlib.PosixPath"), (path_text, "pathlib._local.PosixPath")]  # joins texts
+    names = ("pathlib.PosixPath", "pathlib.WindowsPath", "pathlib._local.PosixPath", "pathlib._local.WindowsPath")
+    paths = [(last_part, name) for name in names]  # a function of ours that returns one of its own texts
     assert list(PLAIN) == [Namespace, np.dtype, *kinds, *numbers, *paths]
     for near in ("torch.load(file, weights_only=False)", "torch.load(file)", "torch.serialization.safe_globals([F])"):
         assert unsafe(ast.parse(near), where) != []

@@ -37,11 +37,7 @@ def test_a_file_with_code_is_refused_and_the_code_never_runs(legacy: bool, tmp_p
 
 
 def test_options_of_a_training_beside_the_tensors_are_no_code(tmp_path: Path) -> None:
-    held = {
-        "model": {"weight": torch.ones(2, dtype=torch.float16)},
-        "args": Namespace(lr=0.1, out=PosixPath("/runs/1")),
-        "epoch": 3,
-    }
+    held = {"model": {"weight": torch.ones(2, dtype=torch.float16)}, "args": Namespace(lr=0.1), "epoch": 3}
     torch.save(held, tmp_path / "mae.pth")
     given = read_published(tmp_path / "mae.pth")
     taken = given.take("weight", 2)
@@ -49,18 +45,34 @@ def test_options_of_a_training_beside_the_tensors_are_no_code(tmp_path: Path) ->
     given.end()
 
 
+def renamed(file: Path, to: Path, old: bytes, new: bytes) -> None:
+    """Copy a file of PyTorch's with another name in its pickle."""
+    with zipfile.ZipFile(file) as given, zipfile.ZipFile(to, "w") as made:
+        for name in given.namelist():
+            held = given.read(name)
+            if name.endswith("data.pkl"):
+                assert old in held
+                held = held.replace(old, new)
+            made.writestr(name, held)
+
+
+@pytest.mark.parametrize("system", ["Posix", "Windows"])
+@pytest.mark.parametrize("module", ["pathlib", "pathlib._local"])
+def test_paths_among_the_options_are_no_code(module: str, system: str, tmp_path: Path) -> None:
+    """Those of Audio-MAE's pre-training; Python 3.13 wrote another name."""
+    held = {"model": {"weight": torch.ones(2)}, "args": Namespace(out=PosixPath("/runs/1"), log=PosixPath(""))}
+    torch.save(held, tmp_path / "new.pth")
+    renamed(tmp_path / "new.pth", tmp_path / "mae.pth", b"pathlib\nPosixPath", f"{module}\n{system}Path".encode())
+    assert torch.equal(read_published(tmp_path / "mae.pth").take("weight", 2), torch.ones(2))
+
+
 @pytest.mark.parametrize("core", ["core", "_core"])
 def test_numbers_of_numpy_s_are_no_code(core: str, tmp_path: Path) -> None:
     """Fairseq's `extra_state` of a fine-tuned EAT; earlier versions of NumPy wrote another name."""
     extra = {"best": np.float64(0.486), "loss": np.float32(0.1), "num_updates": np.int64(7)}
     torch.save({"model": {"weight": torch.ones(2)}, "extra_state": extra}, tmp_path / "new.pt")
-    with zipfile.ZipFile(tmp_path / "new.pt") as new, zipfile.ZipFile(tmp_path / "tuned.pt", "w") as tuned:
-        for name in new.namelist():
-            held = new.read(name)
-            if name.endswith("data.pkl"):
-                assert b"numpy._core.multiarray" in held
-                held = held.replace(b"numpy._core.multiarray", f"numpy.{core}.multiarray".encode())
-            tuned.writestr(name, held)
+    core_name = f"numpy.{core}.multiarray".encode()
+    renamed(tmp_path / "new.pt", tmp_path / "tuned.pt", b"numpy._core.multiarray", core_name)
     assert torch.equal(read_published(tmp_path / "tuned.pt").take("weight", 2), torch.ones(2))
 
 
@@ -90,6 +102,21 @@ def test_a_number_is_a_number(value: object, tmp_path: Path) -> None:
     torch.save({"model": {"weight": torch.ones(2)}, "extra_state": {"best": value}}, tmp_path / "tuned.pt")
     with pytest.raises(AaspError, match=r"tuned.pt: no checkpoint of PyTorch's that is whole"):
         read_published(tmp_path / "tuned.pt")
+
+
+def test_paths_within_paths_do_not_grow(tmp_path: Path) -> None:
+    value: object = "x" * 100
+    for _ in range(40):
+        value = Made(PosixPath, value, value)
+    torch.save({"model": {"weight": torch.ones(2)}, "args": value}, tmp_path / "mae.pth")
+    assert torch.equal(read_published(tmp_path / "mae.pth").take("weight", 2), torch.ones(2))
+
+
+@pytest.mark.parametrize("part", [1, b"runs", ("/",)])
+def test_a_path_is_of_text(part: object, tmp_path: Path) -> None:
+    torch.save({"model": {"weight": torch.ones(2)}, "args": Made(PosixPath, part)}, tmp_path / "mae.pth")
+    with pytest.raises(AaspError, match=r"mae.pth: no checkpoint of PyTorch's that is whole"):
+        read_published(tmp_path / "mae.pth")
 
 
 @pytest.mark.parametrize("value", [np.array([1.0]), np.datetime64("2026-11-30"), np.ones])

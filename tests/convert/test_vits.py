@@ -105,22 +105,28 @@ def test_m2d_s_ten_seconds_are_one_window(samples: int, columns: int, tmp_path: 
     torch.testing.assert_close(found.clip, expected.mean(1), rtol=0, atol=1e-4)
 
 
-@torch.no_grad()
-def test_an_m2d_of_six_seconds_reads_a_clip_to_its_end(tmp_path: Path) -> None:
-    """608 frames are 38 whole patches: there the authors pad the last patch of any clip, so ten seconds have 63."""
-    model = converted("m2d", tmp_path, Layout((80, 608)))
-    wave = 0.1 * torch.randn(1, 160_000)
-    found = model(wave)
-    assert model.config.window_patches == 38 and found.valid.shape[1] == 63
-    wave[:, -600:] = 0
-    assert not torch.allclose(model(wave).clip, found.clip)
+@pytest.mark.parametrize(("frames", "kernel"), [(608, (16, 16)), (200, (16, 8)), (400, (80, 2))])
+def test_m2d_s_last_patch_is_padded_if_patches_fill_the_input(
+    frames: int, kernel: tuple[int, int], tmp_path: Path
+) -> None:
+    """The models of 80 x 608, 200 and 400: of ten seconds, 1,001 frames, the last patch is padded too."""
+    model = converted("m2d", tmp_path, Layout((80, frames), kernel=kernel))
+    assert model.config.stem.whole is None
+    found = model(0.1 * torch.randn(1, 160_000))
+    assert found.valid.shape[1] == -(-1_001 // kernel[1]) and found.valid.all()
 
 
-def test_an_m2d_for_speech_has_a_layer_for_its_training_alone(tmp_path: Path) -> None:
-    """M2D-S also predicts the features of another model, with `offline_predictor`."""
-    form = Layout((80, 400), (80, 2))
-    more = {"offline_predictor.weight": torch.ones(3, WIDTH), "offline_predictor.bias": torch.ones(3)}
-    assert converted("m2d", tmp_path, form, **more).config.stem.patch == (2, 80)
+def test_m2d_s_input_of_1001_frames_leaves_it_out(tmp_path: Path) -> None:
+    model = converted("m2d", tmp_path, Layout((80, 1_001), kernel=(16, 4)))
+    assert model.config.stem.whole == 250
+
+
+def test_pre_trainings_of_m2d_s_are_converted(tmp_path: Path) -> None:
+    """Its training also predicts the features of another model."""
+    form = replace(M2D, kernel=(80, 2))
+    parts = {"target_norm.weight": torch.ones(8), "offline_predictor.weight": torch.zeros(WIDTH, 8)}
+    model = converted("m2d", tmp_path, form, **parts)
+    assert model.config.stem.patch == (2, 80) and model.config.window_patches == 48
 
 
 def test_m2d_s_front_end_is_slaney_s(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from aasp.model.encoder import EncoderConfig
 from aasp.model.pooling import Pooling
 from aasp.stems.conv import ConvConfig
 
-TEN_SECONDS = 1_001
-"""Frames of ten seconds, centred, with a hop of 10 ms."""
+INPUT = 1_001
+"""Frames of the longest input of M2D's models, `80x1001`; the lengths of the others are multiples of their patches."""
 
 
 def audio_mae(given: Published, heads: int | None) -> Conversion:
@@ -53,7 +53,7 @@ def m2d(given: Published, heads: int | None) -> Conversion:
         raise AaspError(f"{given.file}: {text}; take one of these, or rename the folder if it is one")
     mean, deviation = given.take("norm_stats", 2).tolist() if "norm_stats" in given else (-7.1, 4.2)
     front = LogMelConfig.slaney80(mean=mean, std=deviation)
-    spare = ("decoder_", "mask_token", "target_", "offline_predictor.")
+    spare = ("decoder_", "mask_token", "target_", "offline_predictor.")  # the latter two are M2D-X's and M2D-S's
     return _vit(given, heads, front, "flat", time_first=False, spare=spare)
 
 
@@ -92,7 +92,7 @@ def _vit(
     tensors, learned = placed(tensors, table(positions[1:], subbands, time_first=time_first))
     encoder = EncoderConfig(size.width, size.depth, size.heads, size.mlp_ratio, learned=learned)
     window = window_seconds(columns, frames, front)
-    # M2D's authors pad an incomplete last patch, except where their model's input of ten seconds ends within it.
-    within = columns * frames < TEN_SECONDS < (columns + 1) * frames
-    stem = ConvConfig(patch=(frames, bins), whole=columns if within and not time_first else None)
+    # M2D's authors pad an incomplete last patch, except that of an input of INPUT frames, which no patches fill.
+    incomplete = not time_first and columns * frames < INPUT < (columns + 1) * frames
+    stem = ConvConfig(patch=(frames, bins), whole=columns if incomplete else None)
     return Conversion(AudioEncoderConfig(front, stem, encoder, window, pooling), tensors)

@@ -36,20 +36,24 @@ def number(kind: np.dtype, value: bytes) -> int | float:
     return found
 
 
-def path_text(*parts: str) -> str:
-    """A path of a training's options, as text."""
+def last_part(*parts: str) -> str:
+    """The last part of a saved path.
+
+    Parts are not joined: paths within paths in a small file could then fill the memory.
+    """
     if not all(isinstance(part, str) for part in parts):
-        raise ValueError(f"{parts} is no path")
-    return "/".join(parts)
+        raise ValueError("a path of something other than text")
+    return parts[-1] if parts else "."
 
 
+PATHS = [f"{module}.{system}Path" for module in ("pathlib", "pathlib._local") for system in ("Posix", "Windows")]
 PLAIN: tuple[Any, ...] = (
     Namespace, np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType, np.dtypes.Int64DType,
     *((number, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),  # before and after NumPy 2
-    *((path_text, f"pathlib.{module}PosixPath") for module in ("", "_local.")),  # before Python 3.13 and in it
+    *((last_part, name) for name in PATHS),  # before and in Python 3.13
 )  # fmt: skip
-"""What may be built besides tensors: a training's options and paths, and numbers of NumPy's, such as its best score.
-They hold plain values and run nothing."""
+"""What may be built besides tensors: a training's options, paths among them, and numbers of NumPy's, such as its best
+score. They hold plain values and run nothing."""
 
 
 class Published:
