@@ -143,9 +143,12 @@ class Partial:
                 yield table.replace_schema_metadata(None)
 
     def remove(self) -> None:
-        """Remove the shards, once the final file exists, and the folder if nothing else is in it."""
+        """Remove the shards, once the final file exists, and the folder if nothing else is in it.
+
+        `job.json` and the lock come last: if the process is killed here, the folder is still known to be ours.
+        """
         shards = self.folder.glob("[0-9]*.parquet")
-        for file in [*shards, *(self.folder / name for name in ("job.json", "lock", _WRITTEN))]:
+        for file in [*shards, *(self.folder / name for name in (_WRITTEN, "job.json", "lock"))]:
             file.unlink(missing_ok=True)
         with suppress(OSError):
             self.folder.rmdir()
