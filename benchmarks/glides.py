@@ -2,15 +2,16 @@
 
     python benchmarks/glides.py OUT
 
-A voice is a harmonic tone with its own pitch, spectral slope, two resonances and loudness, drawn once. It plays every
-class and belongs to one split, so that only the movement distinguishes the classes. OUT/glides/index.csv and
-OUT/vibrato/index.csv have the columns path, label, split, voice. Source: ours.
+A voice is a harmonic tone with its own spectral slope, two resonances and loudness, drawn once. It plays every class,
+at a random pitch, and belongs to one split, so that only the movement distinguishes the classes. OUT/glides/index.csv
+and OUT/vibrato/index.csv have the columns path, label, split, voice. Source: ours.
 """
 
 from __future__ import annotations
 
 import csv
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,9 @@ VIBRATO = (2.5, 3.3, 4.3, 5.6, 7.3, 9.5, 12.4, 16.0)
 """Hz."""
 SPLITS = {"train": 30, "valid": 12, "test": 30}
 """Voices."""
+
+
+Pitch = Callable[[float, np.random.Generator], np.ndarray]
 
 
 def voice(pitch: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -50,8 +54,8 @@ def vibrato(rate: float, rng: np.random.Generator) -> np.ndarray:
     return rng.uniform(150, 700) * 2 ** (rng.uniform(0.3, 1.0) / 12 * swing)
 
 
-def write(out: Path, name: str, values: tuple[float, ...], move: object) -> None:
-    """Write one set and its index."""
+def write(out: Path, name: str, values: tuple[float, ...], pitch: Pitch) -> None:
+    """Write one set and its index; the classes are the values, from which `pitch` draws the pitch of a clip."""
     (out / name).mkdir(parents=True, exist_ok=True)
     splits = [split for split, count in SPLITS.items() for _ in range(count)]
     with (out / name / "index.csv").open("w", newline="") as file:
@@ -61,7 +65,7 @@ def write(out: Path, name: str, values: tuple[float, ...], move: object) -> None
             level = 10 ** (-np.random.default_rng([number, 99]).uniform(3, 20) / 20)
             for label, value in enumerate(values):
                 drawn = np.random.default_rng([number, label])
-                wave = voice(move(value, drawn), np.random.default_rng(number))  # type: ignore[operator]
+                wave = voice(pitch(value, drawn), np.random.default_rng(number))
                 path = f"{number:02d}-{label}.flac"
                 soundfile.write(out / name / path, (level * wave).astype(np.float32), RATE, subtype="PCM_16")
                 table.writerow([path, f"{value:+g}" if name == "glides" else f"{value:g} Hz", split, number])

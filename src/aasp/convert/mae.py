@@ -18,7 +18,7 @@ from aasp.model.encoder import EncoderConfig
 from aasp.model.pooling import Pooling
 from aasp.stems.conv import ConvConfig
 
-INPUT = 1_001
+M2D_INPUT = 1_001
 """Frames of the longest input of M2D's models, `80x1001`; the lengths of the others are multiples of their patches."""
 
 
@@ -92,7 +92,7 @@ def _vit(
     tensors, learned = placed(tensors, table(positions[1:], subbands, time_first=time_first))
     encoder = EncoderConfig(size.width, size.depth, size.heads, size.mlp_ratio, learned=learned)
     window = window_seconds(columns, frames, front)
-    # M2D's authors pad an incomplete last patch, except that of an input of INPUT frames, which no patches fill.
-    incomplete = not time_first and columns * frames < INPUT < (columns + 1) * frames
+    # M2D's authors pad an incomplete last patch, except that of an input of M2D_INPUT frames, which no patches fill.
+    incomplete = not time_first and columns * frames < M2D_INPUT < (columns + 1) * frames
     stem = ConvConfig(patch=(frames, bins), whole=columns if incomplete else None)
     return Conversion(AudioEncoderConfig(front, stem, encoder, window, pooling), tensors)
